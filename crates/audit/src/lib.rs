@@ -1,0 +1,1 @@
+//! What is auditable, how a change is shown, and the row that goes with it.

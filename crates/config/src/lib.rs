@@ -1,0 +1,1 @@
+//! The option table: flags, environment, YAML, files, defaults.

@@ -1,0 +1,1 @@
+//! Tower layers that need no database.

@@ -1,0 +1,1 @@
+//! Runs a private PostgreSQL server under supervision.

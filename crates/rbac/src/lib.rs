@@ -1,0 +1,1 @@
+//! Who may do what: subjects, objects, roles, scopes and row filters.

@@ -1,0 +1,89 @@
+//! Typed identifiers: passing a user's id where a group's is due does not compile.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps a UUID that is known to identify this kind of object.
+            #[must_use]
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            /// The nil identifier; names nothing, used on the wire for "none".
+            #[must_use]
+            pub const fn nil() -> Self {
+                Self(Uuid::nil())
+            }
+
+            /// The bare UUID, for wire and storage.
+            #[must_use]
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+
+            /// Whether this is [`Self::nil`].
+            #[must_use]
+            pub const fn is_nil(self) -> bool {
+                self.0.is_nil()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A person, service account or system user.
+    UserId;
+    /// An organization.
+    OrganizationId;
+    /// A group of users in one organization. The group of everyone has the organization's id.
+    GroupId;
+    /// A configured AI provider.
+    ProviderId;
+    /// One stored credential of an AI provider.
+    ProviderKeyId;
+    /// One recorded request/response pair of the AI gateway.
+    InterceptionId;
+    /// One fact recorded about an interception.
+    FactId;
+    /// One row of the audit log.
+    AuditId;
+    /// One HTTP request.
+    RequestId;
+}

@@ -1,0 +1,1 @@
+//! PostgreSQL: queries as values, permits, sealed columns, transactions, notices.

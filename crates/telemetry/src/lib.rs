@@ -1,0 +1,1 @@
+//! Logs, metric declarations and redaction.

@@ -1,0 +1,1 @@
+//! Databases, applications and providers for tests.
