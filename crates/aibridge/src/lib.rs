@@ -1,6 +1,7 @@
 //! The AI gateway: takes requests meant for AI providers, relays them with the deployment's own keys and
 //! records who asked what at what price.
 
+pub mod client;
 pub mod dialect;
 pub mod facts;
 pub mod ports;

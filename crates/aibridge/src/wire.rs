@@ -19,6 +19,27 @@ pub mod responses;
 /// The model name recorded when the request names none that can be read.
 pub const UNKNOWN_MODEL: &str = "coder-aibridge-unknown";
 
+/// Which kind of answer a [`BadRequest`] deserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRequestKind {
+    /// 400: the body is malformed.
+    Malformed,
+    /// 501 with code `501`: well-formed, but the gateway does not offer it.
+    NotSupported,
+}
+
+/// Why a request is not sent upstream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadRequest {
+    /// Decides the status.
+    pub kind: BadRequestKind,
+    /// For the client: names the field and the fix, quotes nothing of the body.
+    pub message: String,
+    /// The field at fault, for APIs that have a place for it.
+    pub param: Option<&'static str>,
+}
+
 /// What the request says, read once from its raw bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -114,6 +135,9 @@ pub enum Ended {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finish {
     /// Bytes for the client after the last frame: the API's own error event when a stream was cut short.
+    /// Absent when nothing was relayed (the client then gets a plain HTTP error) and for blocking answers.
+    /// It starts with a field: after a torn event ([`crate::sse::Splitter::is_torn`]) the driver sends
+    /// two line feeds before it.
     pub trailer: Option<Bytes>,
     /// Why the answer is not a success. Absent when it is one.
     pub error: Option<(ErrorType, String)>,
