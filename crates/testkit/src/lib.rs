@@ -1,1 +1,3 @@
 //! Databases, applications and providers for tests.
+
+pub mod provider;

@@ -1,0 +1,403 @@
+//! Routes, credentials and headers.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Either, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use stdx::{Lifecycle, SharedClock};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::identity::Ids;
+use super::ledger::{Ending, Ledger, Served, ToolCall, Usage};
+use super::stream::Frames;
+use super::{Options, chat, messages, responses};
+
+/// More than any provider takes.
+const BODY_BYTES_MAX: usize = 64 << 20;
+/// Connections beyond this number wait to be accepted.
+const CONNECTIONS_MAX: usize = 4_096;
+/// What `GET /v1/models` lists. Any other model is answered as well.
+const MODELS_ANTHROPIC: [&str; 3] = ["claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"];
+const MODELS_OPENAI: [&str; 3] = ["gpt-5.1", "gpt-5.1-codex", "gpt-5-mini"];
+
+type Body = Either<Full<Bytes>, Frames>;
+
+/// A request that gets an error in the API's own shape.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refusal {
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+    }
+}
+
+/// An answer in an API's words, ready to be sent.
+pub(super) struct Answer {
+    pub(super) id: String,
+    pub(super) usage: Usage,
+    pub(super) calls: Vec<ToolCall>,
+    pub(super) text: String,
+    pub(super) thinking: String,
+    pub(super) stream: bool,
+    /// One frame if the answer is not a stream.
+    pub(super) frames: Vec<Bytes>,
+}
+
+/// Which vendor's manners a route has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Vendor {
+    Anthropic,
+    OpenAi,
+}
+
+/// What all connections share.
+pub(super) struct Server {
+    keys: Vec<String>,
+    delay: Duration,
+    ids: Ids,
+    clock: SharedClock,
+    ledger: Ledger,
+}
+
+impl Server {
+    /// Accepts connections until the process begins to stop.
+    pub(super) fn spawn(
+        listener: TcpListener,
+        options: Options,
+        ledger: Ledger,
+        lifecycle: &Lifecycle,
+    ) {
+        let server = Arc::new(Self {
+            keys: options.keys,
+            delay: options.frame_delay,
+            ids: Ids(options.rng),
+            clock: options.clock,
+            ledger,
+        });
+        let (stopping, tasks) = (lifecycle.stopping(), lifecycle.clone());
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        lifecycle.spawn("provider-accept", async move {
+            loop {
+                let slot = tokio::select! {
+                    () = stopping.wait() => return,
+                    slot = Arc::clone(&slots).acquire_owned() => slot,
+                };
+                let socket = tokio::select! {
+                    () = stopping.wait() => return,
+                    accepted = listener.accept() => accepted,
+                };
+                // Accepting fails when the peer is gone already or no descriptor is free: the next may
+                // fare better, after the others had their turn.
+                let Ok((socket, _)) = socket else {
+                    tokio::task::yield_now().await;
+                    continue;
+                };
+                let (server, stopping) = (Arc::clone(&server), tasks.stopping());
+                tasks.spawn("provider-connection", async move {
+                    let _slot = slot;
+                    tokio::select! {
+                        () = stopping.wait() => {}
+                        () = server.connection(socket) => {}
+                    }
+                });
+            }
+        });
+    }
+
+    async fn connection(self: Arc<Self>, socket: TcpStream) {
+        // Without it small frames wait for the peer's delayed acknowledgement.
+        let _ = socket.set_nodelay(true);
+        let service = hyper::service::service_fn(move |request| {
+            let server = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(server.answer(request).await) }
+        });
+        // An error here is the peer's going away, which the ledger knows already.
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(socket), service)
+            .await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        match (&head.method, path.as_str()) {
+            (&Method::GET, "/__served") => {
+                return json_response(StatusCode::OK, &json!(self.ledger.list()));
+            }
+            (&Method::DELETE, "/__served") => {
+                self.ledger.clear();
+                return empty(StatusCode::NO_CONTENT);
+            }
+            // Clients look with it whether the base URL answers at all.
+            (&Method::HEAD, _) => return empty(StatusCode::OK),
+            _ => {}
+        }
+        let vendor = match path.as_str() {
+            "/v1/messages" | "/v1/messages/count_tokens" => Vendor::Anthropic,
+            _ if head.headers.contains_key("anthropic-version") => Vendor::Anthropic,
+            _ => Vendor::OpenAi,
+        };
+        let raw = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let (raw, fault) = match raw {
+            Ok(raw) => (raw.to_bytes(), None),
+            Err(_) => (Bytes::new(), Some(too_large())),
+        };
+        let json: Option<Value> = serde_json::from_slice(&raw).ok();
+        let row = Served {
+            method: head.method.to_string(),
+            path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            headers: pairs(&head.headers),
+            model: model(json.as_ref()),
+            body: json.clone().unwrap_or_else(|| match raw.len() {
+                0 => Value::Null,
+                _ => Value::String(String::from_utf8_lossy(&raw).into_owned()),
+            }),
+            ..Served::default()
+        };
+        let outcome = match fault {
+            Some(fault) => Err(fault),
+            None => {
+                self.route(vendor, &head.method, &path, &head.headers, json.as_ref(), raw.len())
+            }
+        };
+        let mut response = self.record(vendor, raw.len(), row, outcome);
+        self.stamp(vendor, response.headers_mut());
+        response
+    }
+
+    fn route(
+        &self,
+        vendor: Vendor,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: Option<&Value>,
+        bytes: usize,
+    ) -> Result<Done, Refusal> {
+        self.check_key(vendor, headers)?;
+        if vendor == Vendor::Anthropic && !headers.contains_key("anthropic-version") {
+            return Err(Refusal::bad("anthropic-version: header is required"));
+        }
+        let body = || {
+            body.filter(|body| body.is_object())
+                .ok_or_else(|| Refusal::bad("We could not parse the JSON body of your request."))
+        };
+        let created = self.clock.now().unix_timestamp();
+        match (method, path) {
+            (&Method::POST, "/v1/messages") => {
+                let body = body()?;
+                let ask = messages::read(body, bytes)?;
+                messages::check_budget(body)?;
+                Ok(Done::Answer(messages::write(&ask, ask.plan(), &self.ids)))
+            }
+            (&Method::POST, "/v1/messages/count_tokens") => {
+                let ask = messages::read(body()?, bytes)?;
+                Ok(Done::Fact(json!({"input_tokens": ask.plan().usage.input})))
+            }
+            (&Method::POST, "/v1/chat/completions") => {
+                let body = body()?;
+                let ask = chat::read(body, bytes)?;
+                let with_usage =
+                    body.pointer("/stream_options/include_usage") == Some(&json!(true));
+                Ok(Done::Answer(chat::write(&ask, ask.plan(), &self.ids, created, with_usage)))
+            }
+            (&Method::POST, "/v1/responses") => {
+                let body = body()?;
+                let ask = responses::read(body, bytes)?;
+                Ok(Done::Answer(responses::write(&ask, body, ask.plan(), &self.ids, created)))
+            }
+            (&Method::GET, "/v1/models") => Ok(Done::Fact(models(vendor))),
+            _ => Err(Refusal {
+                status: StatusCode::NOT_FOUND,
+                message: format!("Unknown request URL: {method} {path}"),
+            }),
+        }
+    }
+
+    fn check_key(&self, vendor: Vendor, headers: &HeaderMap) -> Result<(), Refusal> {
+        let bearer = headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
+        let own = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+        let key = match vendor {
+            Vendor::Anthropic => own.or(bearer),
+            Vendor::OpenAi => bearer,
+        };
+        let key = key.map(str::trim).unwrap_or_default();
+        if key.is_empty() || !(self.keys.is_empty() || self.keys.iter().any(|have| have == key)) {
+            return Err(Refusal {
+                status: StatusCode::UNAUTHORIZED,
+                message: match vendor {
+                    Vendor::Anthropic => "invalid x-api-key".to_owned(),
+                    Vendor::OpenAi => "Incorrect API key provided.".to_owned(),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        vendor: Vendor,
+        bytes: usize,
+        mut row: Served,
+        outcome: Result<Done, Refusal>,
+    ) -> Response<Body> {
+        match outcome {
+            Ok(Done::Answer(answer)) => {
+                row.status = StatusCode::OK.as_u16();
+                row.response_id = answer.id;
+                row.usage = answer.usage;
+                row.tool_calls = answer.calls;
+                row.text = answer.text;
+                row.thinking = answer.thinking;
+                row.stream = answer.stream;
+                let seq = self.ledger.open(bytes, row);
+                let delay = if answer.stream { self.delay } else { Duration::ZERO };
+                let frames = Frames::new(answer.frames, delay, seq, self.ledger.clone());
+                let mut response = Response::new(Either::Right(frames));
+                let kind = if answer.stream {
+                    response
+                        .headers_mut()
+                        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                    "text/event-stream; charset=utf-8"
+                } else {
+                    "application/json"
+                };
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+                response
+            }
+            other => {
+                let (status, body) = match other {
+                    Err(refusal) => (refusal.status, error_body(vendor, &refusal)),
+                    Ok(Done::Fact(body)) => (StatusCode::OK, body),
+                    Ok(Done::Answer(_)) => (StatusCode::OK, Value::Null),
+                };
+                row.status = status.as_u16();
+                let seq = self.ledger.open(bytes, row);
+                self.ledger.settle(seq, 1, Ending::Complete);
+                json_response(status, &body)
+            }
+        }
+    }
+
+    /// The headers that each vendor puts on every answer.
+    fn stamp(&self, vendor: Vendor, headers: &mut HeaderMap) {
+        let id = HeaderValue::try_from(self.ids.request());
+        let id = id.unwrap_or_else(|_| HeaderValue::from_static("req_0"));
+        match vendor {
+            Vendor::Anthropic => {
+                headers.insert("request-id", id);
+                let left = HeaderValue::from_static("49");
+                headers.insert("anthropic-ratelimit-requests-remaining", left);
+            }
+            Vendor::OpenAi => {
+                headers.insert("x-request-id", id);
+                headers.insert("openai-version", HeaderValue::from_static("2020-10-01"));
+                headers.insert("openai-processing-ms", HeaderValue::from_static("7"));
+                headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("9999"));
+            }
+        }
+    }
+}
+
+/// What a route came to.
+enum Done {
+    /// A model's answer.
+    Answer(Answer),
+    /// Anything else.
+    Fact(Value),
+}
+
+fn too_large() -> Refusal {
+    Refusal {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        message: "Request exceeds the maximum allowed number of bytes".to_owned(),
+    }
+}
+
+fn model(body: Option<&Value>) -> String {
+    body.and_then(|body| body["model"].as_str()).unwrap_or_default().to_owned()
+}
+
+fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.to_string(), value)
+        })
+        .collect()
+}
+
+fn models(vendor: Vendor) -> Value {
+    match vendor {
+        Vendor::Anthropic => json!({
+            "data": MODELS_ANTHROPIC.map(|id| json!({
+                "type": "model", "id": id, "display_name": id, "created_at": "2025-10-01T00:00:00Z",
+            })),
+            "has_more": false,
+            "first_id": MODELS_ANTHROPIC.first(),
+            "last_id": MODELS_ANTHROPIC.last(),
+        }),
+        Vendor::OpenAi => json!({
+            "object": "list",
+            "data": MODELS_OPENAI.map(|id| json!({
+                "id": id, "object": "model", "created": 1_762_300_800, "owned_by": "system",
+            })),
+        }),
+    }
+}
+
+fn error_body(vendor: Vendor, refusal: &Refusal) -> Value {
+    let message = &refusal.message;
+    match vendor {
+        Vendor::Anthropic => {
+            let kind = match refusal.status {
+                StatusCode::UNAUTHORIZED => "authentication_error",
+                StatusCode::NOT_FOUND => "not_found_error",
+                StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+                _ => "invalid_request_error",
+            };
+            json!({"type": "error", "error": {"type": kind, "message": message}})
+        }
+        Vendor::OpenAi => {
+            let code = match refusal.status {
+                StatusCode::UNAUTHORIZED => json!("invalid_api_key"),
+                _ => Value::Null,
+            };
+            json!({"error": {
+                "message": message, "type": "invalid_request_error", "param": null, "code": code,
+            }})
+        }
+    }
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(body.to_string())));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::default()));
+    *response.status_mut() = status;
+    response
+}
