@@ -20,15 +20,18 @@ pub(super) fn read(body: &Value, bytes: usize) -> Result<Ask, Refusal> {
             "Missing required parameter: 'messages', an array of at least one message.",
         ));
     };
-    let mut results: Vec<String> = messages
-        .iter()
-        .rev()
+    // Instructions may stand behind the user's message.
+    let spoken = || {
+        let is_ours = |m: &&Value| m["role"] == "system" || m["role"] == "developer";
+        messages.iter().rev().skip_while(is_ours)
+    };
+    let mut results: Vec<String> = spoken()
         .take_while(|message| message["role"] == "tool")
         .map(|message| text(&message["content"]))
         .collect();
     results.reverse();
-    let prompt = messages
-        .last()
+    let prompt = spoken()
+        .next()
         .filter(|last| last["role"] == "user")
         .map(|last| text(&last["content"]))
         .unwrap_or_default();

@@ -18,7 +18,8 @@ pub(super) fn read(body: &Value, bytes: usize) -> Result<Ask, Refusal> {
     let Some(messages) = body["messages"].as_array() else {
         return Err(Refusal::bad("messages: Field required"));
     };
-    let Some(last) = messages.last() else {
+    // Claude Code puts a message of the role system behind the user's.
+    let Some(last) = messages.iter().rev().find(|m| m["role"] != "system") else {
         return Err(Refusal::bad("messages: at least one message is required"));
     };
     let (mut prompt, mut results) = (Vec::new(), Vec::new());
@@ -29,7 +30,9 @@ pub(super) fn read(body: &Value, bytes: usize) -> Result<Ask, Refusal> {
                 for block in blocks {
                     if block["type"] == "tool_result" {
                         results.push(result_text(&block["content"]));
-                    } else if let Some(text) = block["text"].as_str() {
+                    } else if let Some(text) = block["text"].as_str()
+                        && !text.starts_with("<system-reminder>")
+                    {
                         prompt.push(text);
                     }
                 }
@@ -99,10 +102,14 @@ fn result_text(content: &Value) -> String {
 }
 
 /// Puts the plan into the API's words.
-pub(super) fn write(ask: &Ask, plan: Plan, ids: &Ids) -> Answer {
+pub(super) fn write(ask: &Ask, body: &Value, plan: Plan, ids: &Ids) -> Answer {
     let id = ids.anthropic("msg");
     let mut blocks = Vec::new();
-    if let Some(thinking) = &plan.thinking {
+    let mut thinking = plan.thinking;
+    if body.pointer("/thinking/display") == Some(&json!("omitted")) {
+        thinking = thinking.map(|_| String::new());
+    }
+    if let Some(thinking) = &thinking {
         let signature = ids.0.alphanumeric(64);
         blocks.push(json!({"type": "thinking", "thinking": thinking, "signature": signature}));
     }
@@ -135,7 +142,7 @@ pub(super) fn write(ask: &Ask, plan: Plan, ids: &Ids) -> Answer {
         usage,
         calls,
         text: plan.text.unwrap_or_default(),
-        thinking: plan.thinking.unwrap_or_default(),
+        thinking: thinking.unwrap_or_default(),
         stream: ask.stream,
         frames,
     }

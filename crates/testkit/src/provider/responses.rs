@@ -25,11 +25,15 @@ pub(super) fn read(body: &Value, bytes: usize) -> Result<Ask, Refusal> {
                     Some("function_call_output" | "custom_tool_call_output")
                 )
             };
-            results =
-                items.iter().rev().take_while(is_result).map(|i| text(&i["output"])).collect();
+            // Instructions may stand behind the user's message.
+            let spoken = || {
+                let is_ours = |i: &&Value| i["role"] == "system" || i["role"] == "developer";
+                items.iter().rev().skip_while(is_ours)
+            };
+            results = spoken().take_while(is_result).map(|i| text(&i["output"])).collect();
             results.reverse();
-            items
-                .last()
+            spoken()
+                .next()
                 .filter(|item| item["role"] == "user")
                 .map(|item| text(&item["content"]))
                 .unwrap_or_default()

@@ -25,7 +25,7 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 /// Connections beyond this number wait to be accepted.
 const CONNECTIONS_MAX: usize = 4_096;
 /// What `GET /v1/models` lists. Any other model is answered as well.
-const MODELS_ANTHROPIC: [&str; 3] = ["claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"];
+const MODELS_ANTHROPIC: [&str; 3] = ["claude-opus-5", "claude-sonnet-5", "claude-haiku-4-5"];
 const MODELS_OPENAI: [&str; 3] = ["gpt-5.1", "gpt-5.1-codex", "gpt-5-mini"];
 
 type Body = Either<Full<Bytes>, Frames>;
@@ -200,7 +200,7 @@ impl Server {
                 let body = body()?;
                 let ask = messages::read(body, bytes)?;
                 messages::check_budget(body)?;
-                Ok(Done::Answer(messages::write(&ask, ask.plan(), &self.ids)))
+                Ok(Done::Answer(messages::write(&ask, body, ask.plan(), &self.ids)))
             }
             (&Method::POST, "/v1/messages/count_tokens") => {
                 let ask = messages::read(body()?, bytes)?;

@@ -330,6 +330,35 @@ async fn responses_number_their_events_and_end_with_the_whole() {
 }
 
 #[tokio::test]
+async fn instructions_behind_the_last_message_do_not_hide_the_prompt() {
+    let provider = FakeProvider::start_default().await.unwrap();
+    let user = json!({"role": "user", "content": "words:2"});
+    let ours = |role: &str| json!({"role": role, "content": "be kind"});
+    let cases: [(&str, &[(&str, &str)], Value); 3] = [
+        (
+            "/v1/messages",
+            &ANTHROPIC,
+            json!({"model": "m", "max_tokens": 9, "messages": [
+                {"role": "user", "content": [
+                    {"type": "text", "text": "<system-reminder>words:9</system-reminder>"},
+                    {"type": "text", "text": "words:2"}]},
+                ours("system")]}),
+        ),
+        (
+            "/v1/chat/completions",
+            &OPENAI,
+            json!({"model": "m", "messages": [user, ours("system"), ours("developer")]}),
+        ),
+        ("/v1/responses", &OPENAI, json!({"model": "m", "input": [user, ours("developer")]})),
+    ];
+    for (path, headers, ask) in cases {
+        provider.clear();
+        send(&provider, "POST", path, headers, &ask.to_string()).await;
+        assert_eq!(only(&provider).await.text, "word1 word2", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_result_of_a_tool_is_answered_in_text_by_each_api() {
     let provider = FakeProvider::start_default().await.unwrap();
     let cases: [(&str, &[(&str, &str)], Value); 3] = [
