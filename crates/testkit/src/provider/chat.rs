@@ -84,8 +84,7 @@ fn text(content: &Value) -> String {
 /// Puts the plan into the API's words.
 pub(super) fn write(ask: &Ask, plan: Plan, ids: &Ids, created: i64, with_usage: bool) -> Answer {
     let id = ids.completion();
-    // This API neither shows the thoughts nor counts what it wrote to its cache.
-    let usage = Usage { cache_write: 0, ..plan.usage };
+    let usage = plan.usage;
     let mut calls = Vec::new();
     let mut calls_json = Vec::new();
     for call in plan.calls {
@@ -138,12 +137,16 @@ pub(super) fn write(ask: &Ask, plan: Plan, ids: &Ids, created: i64, with_usage: 
 }
 
 fn usage_json(usage: &Usage) -> Value {
-    let prompt = usage.input + usage.cache_read;
+    let prompt = usage.input + usage.cache_read + usage.cache_write;
     json!({
         "prompt_tokens": prompt,
         "completion_tokens": usage.output,
         "total_tokens": prompt + usage.output,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write,
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
             "audio_tokens": 0,

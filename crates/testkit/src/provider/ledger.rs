@@ -66,11 +66,11 @@ pub struct Usage {
     pub input: u64,
     /// Output, reasoning included.
     pub output: u64,
-    /// Input read from a cache. The OpenAI APIs count it into their input as well.
+    /// Input read from a cache. The OpenAI APIs count this and the next into their input as well.
     pub cache_read: u64,
-    /// Input written to a cache (Anthropic only).
+    /// Input written to a cache.
     pub cache_write: u64,
-    /// The part of the output that was reasoning (OpenAI only: the Messages API does not tell).
+    /// The part of the output that was reasoning.
     pub reasoning: u64,
 }
 

@@ -125,8 +125,7 @@ pub(super) fn write(ask: &Ask, body: &Value, plan: Plan, ids: &Ids) -> Answer {
         calls.push(ToolCall { id: call_id, name: call.name, arguments: call.arguments });
     }
     let stop = if calls.is_empty() { "end_turn" } else { "tool_use" };
-    // The Messages API counts thinking into the output and tells no number for it alone.
-    let usage = Usage { reasoning: 0, ..plan.usage };
+    let usage = plan.usage;
     let mut message = json!({
         "id": id, "type": "message", "role": "assistant", "model": ask.model,
         "content": blocks, "stop_reason": stop, "stop_sequence": null,
@@ -158,6 +157,7 @@ fn usage_json(usage: &Usage, output: u64) -> Value {
             "ephemeral_1h_input_tokens": 0,
         },
         "output_tokens": output,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning.min(output)},
         "service_tier": "standard",
     })
 }
@@ -192,6 +192,7 @@ fn frames(message: &mut Value, usage: &Usage, stop: &str) -> Vec<Bytes> {
             "cache_creation_input_tokens": usage.cache_write,
             "cache_read_input_tokens": usage.cache_read,
             "output_tokens": usage.output,
+            "output_tokens_details": {"thinking_tokens": usage.reasoning},
         },
     });
     frames.push(named("message_delta", &end));

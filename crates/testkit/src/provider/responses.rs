@@ -86,8 +86,7 @@ fn text(content: &Value) -> String {
 /// Puts the plan into the API's words.
 pub(super) fn write(ask: &Ask, body: &Value, plan: Plan, ids: &Ids, created: i64) -> Answer {
     let id = ids.response("resp");
-    // This API does not count what it wrote to its cache.
-    let usage = Usage { cache_write: 0, ..plan.usage };
+    let usage = plan.usage;
     // Thoughts are shown as a summary, and only to those who ask for one.
     let shown = plan
         .thinking
@@ -169,7 +168,7 @@ fn response_json(id: &str, model: &str, created: i64, body: &Value) -> Value {
 }
 
 fn completed(mut response: Value, items: Vec<Value>, usage: &Usage) -> Value {
-    let input = usage.input + usage.cache_read;
+    let input = usage.input + usage.cache_read + usage.cache_write;
     set(&mut response, "status", json!("completed"));
     set(&mut response, "output", Value::Array(items));
     set(
@@ -177,7 +176,10 @@ fn completed(mut response: Value, items: Vec<Value>, usage: &Usage) -> Value {
         "usage",
         json!({
             "input_tokens": input,
-            "input_tokens_details": {"cached_tokens": usage.cache_read},
+            "input_tokens_details": {
+            "cached_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write,
+        },
             "output_tokens": usage.output,
             "output_tokens_details": {"reasoning_tokens": usage.reasoning},
             "total_tokens": input + usage.output,

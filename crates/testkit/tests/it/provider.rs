@@ -268,7 +268,7 @@ async fn chat_tells_usage_in_a_stream_only_if_asked() {
         if told {
             let usage = &usages[0]["usage"];
             assert_eq!(usages[0]["choices"], json!([]));
-            assert_eq!(usage["prompt_tokens"], row.usage.input + 7);
+            assert_eq!(usage["prompt_tokens"], row.usage.input + 7 + 9);
             assert_eq!(usage.pointer("/prompt_tokens_details/cached_tokens"), Some(&json!(7)));
             let reasoning = usage.pointer("/completion_tokens_details/reasoning_tokens");
             assert_eq!(reasoning, Some(&json!(row.usage.reasoning)));
@@ -321,7 +321,7 @@ async fn responses_number_their_events_and_end_with_the_whole() {
     assert!(output[0]["encrypted_content"].is_string());
     assert_eq!(row.thinking, output[0].pointer("/summary/0/text").unwrap().as_str().unwrap());
     let usage = last.pointer("/response/usage").unwrap();
-    assert_eq!(usage["input_tokens"], row.usage.input + 5);
+    assert_eq!(usage["input_tokens"], row.usage.input + 5 + 32);
     assert_eq!(
         usage.pointer("/output_tokens_details/reasoning_tokens"),
         Some(&json!(row.usage.reasoning))
