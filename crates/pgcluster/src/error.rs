@@ -180,21 +180,22 @@ fn no_server(wanted: Option<u32>, refused: &[String], download: bool) -> String 
     } else {
         "none is installed"
     };
+    let found = if refused.is_empty() {
+        String::new()
+    } else {
+        format!(" (found, but not usable: {})", refused.join("; "))
+    };
     let (debian, fedora, brew) = if major.is_empty() {
         ("postgresql".to_owned(), "postgresql-server".to_owned(), "17".to_owned())
     } else {
         (format!("postgresql-{major}"), format!("postgresql{major}-server"), major)
     };
     let mut text = format!(
-        "{what} {tried}. Install it (Debian, Ubuntu: apt-get install {debian}; Fedora, RHEL: dnf install \
+        "{what} {tried}{found}. Install it (Debian, Ubuntu: apt-get install {debian}; Fedora, RHEL: dnf install \
          {fedora}; macOS: brew install postgresql@{brew})"
     );
     if wanted.is_none() {
         text.push_str(", or set CODER_PG_CONNECTION_URL to a server of yours");
-    }
-    if !refused.is_empty() {
-        text.push_str(". Found, but not usable: ");
-        text.push_str(&refused.join("; "));
     }
     text
 }

@@ -57,7 +57,6 @@ impl Layout {
     pub(crate) fn open(data_dir: &Path) -> Result<(Self, Account), Error> {
         let top = std::path::absolute(data_dir).map_err(Error::io("find", data_dir))?;
         let us = rustix::process::geteuid().as_raw();
-        make_dirs(&top, us == 0)?;
         if top.join("PG_VERSION").exists() {
             return Err(Error::Foreign {
                 path: top,
@@ -76,11 +75,18 @@ impl Layout {
             }
         }
         let account = Account::choose(owner)?;
-        if account.drop_root
-            && let Some(dir) = account.blocked(&layout.top)
-        {
-            return Err(Error::Unreachable { dir, user: account.name });
+        let reachable = |path: &Path| match account.blocked(path) {
+            Some(dir) if account.drop_root => {
+                Err(Error::Unreachable { dir, user: account.name.clone() })
+            }
+            _ => Ok(()),
+        };
+        // What lies above is looked at before anything is made in it.
+        if let Some(parent) = layout.top.parent() {
+            reachable(parent)?;
         }
+        make_dirs(&layout.top, us == 0)?;
+        reachable(&layout.top)?;
         Ok((layout, account))
     }
 
@@ -152,8 +158,8 @@ impl Layout {
         }
     }
 
-    /// The port to start on, and whether another one may be chosen: the fixed one, else the one of the
-    /// last time if it is free, else a free one, which is kept.
+    /// The port to start on: the fixed one, else the one of the last time if it is free, else a free one,
+    /// which is kept.
     pub(crate) fn port(&self, fixed: Option<u16>, rng: &dyn Rng) -> Result<u16, Error> {
         if let Some(port) = fixed {
             if !is_free(port) {
@@ -195,15 +201,15 @@ impl Layout {
         text.trim().parse().ok().filter(|port| *port != 0)
     }
 
-    /// What a client needs, made up in advance if there is no cluster yet. `running` tells that the port
-    /// is in use by the server itself.
+    /// What a client needs, made up in advance if there is no cluster yet. Changes nothing that a running
+    /// owner relies on.
     pub(crate) fn connection(&self, settings: &Settings) -> Result<Connection, Error> {
         let rng = settings.rng.as_ref();
-        let port = match settings.port.or_else(|| self.kept_port()) {
-            Some(port) => port,
-            None => self.new_port(rng)?,
-        };
         let path = self.top.join("password");
+        let known = settings.port.or_else(|| self.kept_port());
+        if let Some(port) = known.filter(|_| path.exists()) {
+            return Ok(Connection::new(port, self.password(rng)?.0));
+        }
         if self.pg().exists() && !path.exists() {
             return Err(Error::Foreign {
                 path,
@@ -211,6 +217,8 @@ impl Layout {
                        directory is not yours",
             });
         }
+        let _lock = self.lock()?;
+        let port = known.map_or_else(|| self.new_port(rng), Ok)?;
         Ok(Connection::new(port, self.password(rng)?.0))
     }
 

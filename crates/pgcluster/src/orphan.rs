@@ -166,6 +166,7 @@ mod tests {
         assert!(!file.exists());
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_dead_server_needs_nothing() {
         let dir = tempfile::tempdir().unwrap();

@@ -301,9 +301,10 @@ async fn a_directory_that_cannot_be_used_is_named_with_a_remedy() {
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, Permissions::from_mode(0o500)).unwrap();
     let mut settings = settings(&dir);
-    settings.data_dir = closed.join("data");
+    settings.data_dir = closed.join("above/data");
     let text = Cluster::start(settings).await.unwrap_err().to_string();
     assert!(text.contains(closed.to_str().unwrap()), "{text}");
+    assert!(!closed.join("above").exists(), "nothing was made");
     if rustix::process::geteuid().is_root() {
         assert!(text.contains("CODER_PG_DATA_DIR"), "{text}");
         assert!(text.contains("may not enter"), "{text}");
