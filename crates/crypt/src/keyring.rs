@@ -46,10 +46,7 @@ impl Keyring {
     /// A keyring without keys: everything passes through unsealed, nothing sealed can be opened.
     #[must_use]
     pub const fn empty() -> Self {
-        Self {
-            keys: Vec::new(),
-            opens_only: false,
-        }
+        Self { keys: Vec::new(), opens_only: false }
     }
 
     /// Reads keys in standard base64, the primary one first. White space around a key is ignored. No
@@ -67,19 +64,10 @@ impl Keyring {
                     .decode(text.expose().trim())
                     .map_err(|_| KeyringError::NotBase64 { position })?,
             );
-            let key = Key::new(&bytes).ok_or(KeyringError::Length {
-                position,
-                found: bytes.len(),
-            })?;
-            if let Some(first) = ring
-                .keys
-                .iter()
-                .position(|held| held.digest() == key.digest())
-            {
-                return Err(KeyringError::Twice {
-                    first: first + 1,
-                    position,
-                });
+            let key =
+                Key::new(&bytes).ok_or(KeyringError::Length { position, found: bytes.len() })?;
+            if let Some(first) = ring.keys.iter().position(|held| held.digest() == key.digest()) {
+                return Err(KeyringError::Twice { first: first + 1, position });
             }
             ring.keys.push(key);
         }
@@ -126,18 +114,12 @@ impl Keyring {
         rng: &dyn Rng,
     ) -> Result<SealedText, SealError> {
         let Some(key) = self.primary() else {
-            return Ok(SealedText {
-                text: plain.expose().clone(),
-                key_digest: None,
-            });
+            return Ok(SealedText { text: plain.expose().clone(), key_digest: None });
         };
         let sealed = key.seal(plain.expose().as_bytes(), &place.associated_data(), rng)?;
         let mut text = PREFIX.to_owned();
         STANDARD.encode_string(sealed, &mut text);
-        Ok(SealedText {
-            text,
-            key_digest: Some(key.digest().to_owned()),
-        })
+        Ok(SealedText { text, key_digest: Some(key.digest().to_owned()) })
     }
 
     /// Opens a stored value. `key_digest` is the key-id column; if it is null or empty, the text is
@@ -212,9 +194,7 @@ impl Keyring {
     /// The keys that `digest` may mean: at most one unless it is of the short form.
     fn named(&self, digest: &str) -> impl Iterator<Item = &Key> {
         let full = digest.len() == DIGEST_LEN || digest.len() == LEGACY_DIGEST_LEN;
-        self.keys
-            .iter()
-            .filter(move |key| full && key.digest().starts_with(digest))
+        self.keys.iter().filter(move |key| full && key.digest().starts_with(digest))
     }
 }
 
@@ -232,17 +212,13 @@ fn into_text(plain: &[u8]) -> Result<Secret<String>, OpenError> {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring")
-            .field("keys", &self.keys.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Keyring").field("keys", &self.keys.len()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for SealedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealedText")
-            .field("key_digest", &self.key_digest)
-            .finish_non_exhaustive()
+        f.debug_struct("SealedText").field("key_digest", &self.key_digest).finish_non_exhaustive()
     }
 }
 

@@ -80,29 +80,18 @@ pub fn hash(password: &Secret<String>, rng: &dyn Rng) -> Result<String, HashErro
 #[must_use]
 pub fn verify(stored: &str, given: &Secret<String>) -> Verdict {
     if let Some(old) = legacy::Pbkdf2::parse(stored) {
-        return if old.verify(given) {
-            Verdict::RightRehash
-        } else {
-            Verdict::Wrong
-        };
+        return if old.verify(given) { Verdict::RightRehash } else { Verdict::Wrong };
     }
     let Some((hash, params)) = parse(stored) else {
         dummy(given);
         return Verdict::Wrong;
     };
-    if current()
-        .verify_password(given.expose().as_bytes(), &hash)
-        .is_err()
-    {
+    if current().verify_password(given.expose().as_bytes(), &hash).is_err() {
         return Verdict::Wrong;
     }
     let is_current =
         (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES);
-    if is_current {
-        Verdict::Right
-    } else {
-        Verdict::RightRehash
-    }
+    if is_current { Verdict::Right } else { Verdict::RightRehash }
 }
 
 /// Works as long as [`verify`] does on a current hash and tells nothing. For accounts that do not exist.
@@ -117,16 +106,8 @@ pub fn dummy(given: &Secret<String>) {
 fn current() -> Argon2<'static> {
     // These parameters are within every limit of the function; the default could only be reached if
     // the constants above were changed to something invalid, which a test would show.
-    let params = ParamsBuilder::new()
-        .m_cost(MEMORY_KIB)
-        .t_cost(PASSES)
-        .p_cost(LANES)
-        .build();
-    Argon2::new(
-        Algorithm::Argon2id,
-        Version::V0x13,
-        params.unwrap_or_default(),
-    )
+    let params = ParamsBuilder::new().m_cost(MEMORY_KIB).t_cost(PASSES).p_cost(LANES).build();
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.unwrap_or_default())
 }
 
 /// A stored argon2id hash whose cost we are willing to pay.

@@ -38,11 +38,7 @@ pub struct Place<'a> {
 impl<'a> Place<'a> {
     /// The place of `column` in the row `row` of `table`.
     pub fn new(table: &'a str, column: &'a str, row: impl Into<Row<'a>>) -> Self {
-        Self {
-            table,
-            column,
-            row: row.into(),
-        }
+        Self { table, column, row: row.into() }
     }
 
     /// The associated data of the cipher. Each part goes after its length, so that no two places have

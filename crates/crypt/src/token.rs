@@ -23,10 +23,7 @@ impl ApiToken {
     /// Draws a new token.
     #[must_use]
     pub fn generate(rng: &dyn Rng) -> Self {
-        Self {
-            id: rng.alphanumeric(ID_LEN),
-            secret: Secret::new(rng.alphanumeric(SECRET_LEN)),
-        }
+        Self { id: rng.alphanumeric(ID_LEN), secret: Secret::new(rng.alphanumeric(SECRET_LEN)) }
     }
 
     /// What finds the row. Not a secret.
@@ -90,15 +87,9 @@ pub fn parse(token: &str) -> Result<(&str, &str), FormatError> {
         return Err(FormatError::IdLength { found: id.len() });
     }
     if secret.len() != SECRET_LEN {
-        return Err(FormatError::SecretLength {
-            found: secret.len(),
-        });
+        return Err(FormatError::SecretLength { found: secret.len() });
     }
-    if !id
-        .bytes()
-        .chain(secret.bytes())
-        .all(|byte| byte.is_ascii_alphanumeric())
-    {
+    if !id.bytes().chain(secret.bytes()).all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(FormatError::Alphabet);
     }
     Ok((id, secret))
@@ -132,15 +123,9 @@ mod tests {
             (format!("{ten}{long}"), FormatError::Parts { found: 1 }),
             (format!("{ten}-{long}-"), FormatError::Parts { found: 3 }),
             (format!("-{long}"), FormatError::IdLength { found: 0 }),
-            (
-                format!("{ten}a-{long}"),
-                FormatError::IdLength { found: 11 },
-            ),
+            (format!("{ten}a-{long}"), FormatError::IdLength { found: 11 }),
             (format!("{ten}-"), FormatError::SecretLength { found: 0 }),
-            (
-                format!("{ten}-{long}b"),
-                FormatError::SecretLength { found: 23 },
-            ),
+            (format!("{ten}-{long}b"), FormatError::SecretLength { found: 23 }),
             (format!("aaaaaaaaa\0-{long}"), FormatError::Alphabet),
             (format!("aaaaaaaa\u{e4}-{long}"), FormatError::Alphabet),
         ] {
@@ -164,10 +149,7 @@ mod tests {
         assert!(!secret_matches(&[], secret));
         assert!(!secret_matches(secret.as_bytes(), secret));
         assert!(!format!("{token:?}").contains(secret));
-        assert_ne!(
-            ApiToken::generate(&SystemRng).id(),
-            ApiToken::generate(&SystemRng).id()
-        );
+        assert_ne!(ApiToken::generate(&SystemRng).id(), ApiToken::generate(&SystemRng).id());
     }
 
     proptest! {

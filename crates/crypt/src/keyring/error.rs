@@ -63,8 +63,6 @@ impl OpenError {
     pub(super) fn unknown_key(digest: &str) -> Self {
         let is_digest = digest.len() <= DIGEST_LEN && digest.bytes().all(|b| b.is_ascii_hexdigit());
         let shown = if is_digest { digest } else { "(malformed)" };
-        Self::UnknownKey {
-            digest: shown.to_owned(),
-        }
+        Self::UnknownKey { digest: shown.to_owned() }
     }
 }

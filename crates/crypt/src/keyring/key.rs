@@ -85,8 +85,6 @@ impl Key {
 
     /// Always `Some`: the length was checked when the key was made.
     fn expand(&self) -> Option<LessSafeKey> {
-        UnboundKey::new(&AES_256_GCM, self.bytes.as_slice())
-            .ok()
-            .map(LessSafeKey::new)
+        UnboundKey::new(&AES_256_GCM, self.bytes.as_slice()).ok().map(LessSafeKey::new)
     }
 }

@@ -26,8 +26,7 @@ fn seal(ring: &Keyring, plain: &str) -> SealedText {
 }
 
 fn open(ring: &Keyring, sealed: &SealedText) -> Result<String, OpenError> {
-    ring.open(place(), &sealed.text, sealed.key_digest.as_deref())
-        .map(|s| s.expose().clone())
+    ring.open(place(), &sealed.text, sealed.key_digest.as_deref()).map(|s| s.expose().clone())
 }
 
 /// A value as older products wrote it: no prefix, no associated data, short digest.
@@ -51,26 +50,17 @@ fn bad_keys_are_refused_by_position_and_never_shown() {
         ),
         (
             vec![Secret::from(planted)],
-            KeyringError::Length {
-                position: 1,
-                found: 24,
-            },
+            KeyringError::Length { position: 1, found: 24 },
             "encryption key 1 is 24 bytes long, it must be exactly 32",
         ),
         (
             vec![Secret::from("")],
-            KeyringError::Length {
-                position: 1,
-                found: 0,
-            },
+            KeyringError::Length { position: 1, found: 0 },
             "encryption key 1 is 0 bytes long, it must be exactly 32",
         ),
         (
             vec![base64_key(1), base64_key(2), base64_key(1)],
-            KeyringError::Twice {
-                first: 1,
-                position: 3,
-            },
+            KeyringError::Twice { first: 1, position: 3 },
             "encryption keys 1 and 3 are the same, remove one",
         ),
     ] {
@@ -90,34 +80,20 @@ fn the_first_key_is_primary_and_digests_keep_their_order() {
     assert!(digests.iter().all(|digest| digest.len() == 16));
     // printf "aes256gcm" and 32 bytes of 0x01, through sha256sum.
     assert_eq!(digests[0], "39d228ee434e6956");
-    assert!(
-        Keyring::from_base64(&[])
-            .unwrap()
-            .primary_digest()
-            .is_none()
-    );
+    assert!(Keyring::from_base64(&[]).unwrap().primary_digest().is_none());
 }
 
 #[test]
 fn without_keys_values_pass_through_and_sealed_ones_stay_shut() {
     let empty = Keyring::empty();
     let plain = seal(&empty, "sk-plain");
-    assert_eq!(
-        (plain.text.as_str(), &plain.key_digest),
-        ("sk-plain", &None)
-    );
+    assert_eq!((plain.text.as_str(), &plain.key_digest), ("sk-plain", &None));
     assert_eq!(open(&empty, &plain).unwrap(), "sk-plain");
-    let blank_digest = SealedText {
-        text: "sk-plain".into(),
-        key_digest: Some(String::new()),
-    };
+    let blank_digest = SealedText { text: "sk-plain".into(), key_digest: Some(String::new()) };
     assert_eq!(open(&ring(&[1]), &blank_digest).unwrap(), "sk-plain");
 
     let sealed = seal(&ring(&[1]), "sk-sealed");
-    assert!(matches!(
-        open(&empty, &sealed),
-        Err(OpenError::UnknownKey { .. })
-    ));
+    assert!(matches!(open(&empty, &sealed), Err(OpenError::UnknownKey { .. })));
 }
 
 #[test]
@@ -128,10 +104,7 @@ fn an_old_key_opens_after_rotation_and_the_new_one_seals() {
     let after = seal(&rotated, "sk-new");
     assert_eq!(after.key_digest.as_deref(), rotated.primary_digest());
     assert_ne!(after.key_digest, before.key_digest);
-    assert!(matches!(
-        open(&ring(&[2]), &before),
-        Err(OpenError::UnknownKey { .. })
-    ));
+    assert!(matches!(open(&ring(&[2]), &before), Err(OpenError::UnknownKey { .. })));
 
     let leaving = rotated.without_primary();
     assert_eq!(open(&leaving, &after).unwrap(), "sk-new");
@@ -167,10 +140,7 @@ fn the_old_form_opens_with_its_short_digest() {
     let keys = ring(&[9, 1]);
     assert_eq!(open(&keys, &legacy(1, b"sk-legacy")).unwrap(), "sk-legacy");
     assert!(keys.holds(&ring(&[1]).primary_digest().unwrap()[..7]));
-    assert_eq!(
-        open(&keys, &legacy(1, &[0xFF, 0xFE])),
-        Err(OpenError::NotText)
-    );
+    assert_eq!(open(&keys, &legacy(1, &[0xFF, 0xFE])), Err(OpenError::NotText));
     for digest in ["", "a", "00000000"] {
         assert!(!keys.holds(digest), "{digest:?}");
     }
@@ -189,17 +159,9 @@ fn malformed_values_and_unknown_keys_say_so_without_the_value() {
         (
             "v1:AAAA",
             "0123456789abcdef",
-            OpenError::UnknownKey {
-                digest: "0123456789abcdef".into(),
-            },
+            OpenError::UnknownKey { digest: "0123456789abcdef".into() },
         ),
-        (
-            "v1:AAAA",
-            "sk-PLANTED",
-            OpenError::UnknownKey {
-                digest: "(malformed)".into(),
-            },
-        ),
+        ("v1:AAAA", "sk-PLANTED", OpenError::UnknownKey { digest: "(malformed)".into() }),
     ] {
         let error = keys.open(place(), text, Some(digest)).unwrap_err();
         assert_eq!(error, want);
@@ -227,10 +189,7 @@ fn the_sentinel_recognises_its_key_and_no_other() {
         Err(OpenError::UnknownKey { .. })
     ));
     let other = ring(&[2]).seal_sentinel(&**RNG).unwrap().unwrap();
-    assert_eq!(
-        keys.check_sentinel(&other.text, digest),
-        Err(OpenError::Tampered)
-    );
+    assert_eq!(keys.check_sentinel(&other.text, digest), Err(OpenError::Tampered));
     assert!(keys.check_sentinel(SENTINEL, "").is_err());
     let wrong = legacy(1, b"chest");
     assert_eq!(

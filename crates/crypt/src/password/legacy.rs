@@ -30,11 +30,7 @@ impl Pbkdf2 {
             && iterations.get() <= ITERATIONS_MAX
             && (1..=SALT_LEN_MAX).contains(&salt.len())
             && output.len() == OUTPUT_LEN;
-        fits.then_some(Self {
-            iterations,
-            salt,
-            output,
-        })
+        fits.then_some(Self { iterations, salt, output })
     }
 
     /// Compares in constant time.

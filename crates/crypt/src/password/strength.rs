@@ -4,13 +4,8 @@ const BYTES_MAX: usize = 64;
 const BITS_MIN: f64 = 52.0;
 
 /// Rows in which neighbours are easy to guess: alphabet, digits and the rows of a keyboard.
-const ROWS: [&str; 5] = [
-    "abcdefghijklmnopqrstuvwxyz",
-    "0123456789",
-    "qwertyuiop",
-    "asdfghjkl",
-    "zxcvbnm",
-];
+const ROWS: [&str; 5] =
+    ["abcdefghijklmnopqrstuvwxyz", "0123456789", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
 
 /// Judges a password by the pool of characters it draws from: bits = length × log2(pool), at least 52.
 ///
@@ -27,10 +22,7 @@ pub fn check_strength(password: &str) -> Result<(), String> {
     let kept = collapse(password);
     let pools = Pools::of(&kept);
     // At most 64 characters and a pool of 158: exact in a double.
-    let bits = kept
-        .iter()
-        .map(|_| f64::from(pools.size()).log2())
-        .sum::<f64>();
+    let bits = kept.iter().map(|_| f64::from(pools.size()).log2()).sum::<f64>();
     if bits >= BITS_MIN {
         return Ok(());
     }
@@ -38,10 +30,7 @@ pub fn check_strength(password: &str) -> Result<(), String> {
     Err(if advice.is_empty() {
         "insecure password, try using a longer password".to_owned()
     } else {
-        format!(
-            "insecure password, try {} or using a longer password",
-            advice.join(", ")
-        )
+        format!("insecure password, try {} or using a longer password", advice.join(", "))
     })
 }
 
@@ -78,10 +67,7 @@ fn step(from: char, to: char) -> Option<i8> {
 }
 
 #[derive(Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "seven independent kinds of characters"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "seven independent kinds of characters")]
 struct Pools {
     lower: bool,
     upper: bool,
@@ -127,10 +113,7 @@ impl Pools {
 
     fn missing(&self) -> Vec<&'static str> {
         [
-            (
-                self.replacing && self.separating && self.symbol,
-                "including more special characters",
-            ),
+            (self.replacing && self.separating && self.symbol, "including more special characters"),
             (self.lower, "using lowercase letters"),
             (self.upper, "using uppercase letters"),
             (self.digit, "using numbers"),
@@ -162,10 +145,7 @@ mod tests {
             "\u{65e5}\u{672c}\u{8a9e}",
         ] {
             let advice = check_strength(password).expect_err(password);
-            assert!(
-                advice.ends_with("using a longer password"),
-                "{password}: {advice}"
-            );
+            assert!(advice.ends_with("using a longer password"), "{password}: {advice}");
         }
     }
 
@@ -216,11 +196,7 @@ mod tests {
             ("aabbcc", "aabbcc"),
             ("x999y", "x99y"),
         ] {
-            assert_eq!(
-                collapse(password).into_iter().collect::<String>(),
-                kept,
-                "{password}"
-            );
+            assert_eq!(collapse(password).into_iter().collect::<String>(), kept, "{password}");
         }
     }
 

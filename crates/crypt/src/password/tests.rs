@@ -52,35 +52,19 @@ fn a_hash_verifies_its_password_and_no_other() {
     let rng = SeededRng::shared(5);
     let password = Secret::from("correct horse");
     let stored = hash(&password, &*rng).unwrap();
-    assert!(
-        stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-        "{stored}"
-    );
+    assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
     assert_eq!(verify(&stored, &password), Verdict::Right);
-    assert_eq!(
-        verify(&stored, &Secret::from("correct horsf")),
-        Verdict::Wrong
-    );
+    assert_eq!(verify(&stored, &Secret::from("correct horsf")), Verdict::Wrong);
     assert_eq!(verify(&stored, &Secret::from("")), Verdict::Wrong);
-    assert_ne!(
-        stored,
-        hash(&password, &*rng).unwrap(),
-        "each hash has its own salt"
-    );
+    assert_ne!(stored, hash(&password, &*rng).unwrap(), "each hash has its own salt");
 }
 
 #[test]
 fn the_older_form_verifies_at_any_count_and_asks_to_be_replaced() {
     for iterations in [1, 1_024, 65_535] {
         let stored = pbkdf2("correct horse", iterations, b"0123456789abcdef", 64);
-        assert_eq!(
-            verify(&stored, &Secret::from("correct horse")),
-            Verdict::RightRehash
-        );
-        assert_eq!(
-            verify(&stored, &Secret::from("wrong horse")),
-            Verdict::Wrong
-        );
+        assert_eq!(verify(&stored, &Secret::from("correct horse")), Verdict::RightRehash);
+        assert_eq!(verify(&stored, &Secret::from("wrong horse")), Verdict::Wrong);
     }
 }
 
@@ -92,10 +76,7 @@ fn other_costs_ask_to_be_replaced_and_absurd_ones_are_not_paid() {
     assert_eq!(verify(&cheap, &Secret::from("wrong")), Verdict::Wrong);
     assert!(parse(&cheap).is_some());
     for absurd in ["m=4294967295,t=1,p=1", "m=64,t=17,p=1", "m=1024,t=1,p=17"] {
-        assert!(
-            parse(&cheap.replace("m=64,t=1,p=1", absurd)).is_none(),
-            "{absurd}"
-        );
+        assert!(parse(&cheap.replace("m=64,t=1,p=1", absurd)).is_none(), "{absurd}");
     }
     assert!(parse(&cheap.replace("argon2id", "argon2i")).is_none());
     assert!(parse(&cheap.replace("v=19", "v=16")).is_none());
@@ -105,10 +86,7 @@ fn other_costs_ask_to_be_replaced_and_absurd_ones_are_not_paid() {
 fn the_parameters_in_use_are_the_ones_stated() {
     let argon2 = current();
     let params = argon2.params();
-    assert_eq!(
-        (params.m_cost(), params.t_cost(), params.p_cost()),
-        (19_456, 2, 1)
-    );
+    assert_eq!((params.m_cost(), params.t_cost(), params.p_cost()), (19_456, 2, 1));
 }
 
 #[test]
