@@ -155,6 +155,28 @@ fn a_table_without_columns_cannot_satisfy_their_terms() {
     assert!(limited.for_columns(crate::Columns { id: false, ..all }).is_nothing());
 }
 
+#[test]
+fn a_member_level_scope_reaches_ones_own_shared_objects_only() {
+    let scope = "member A: workspace:read";
+    let me = subject(&["organization-member A everyone"], scope);
+    let filter = me.row_filter(Action::Read, Resource::Workspace);
+    assert_eq!(filter.acl().own_in_orgs(), [org("A")]);
+    assert!(filter.acl().orgs().is_empty() && filter.own_in_orgs().is_empty());
+    for (object, allowed) in [
+        ("workspace org=A owner=me user_acl=me:read", YES),
+        ("workspace org=A owner=me", NO),
+        ("workspace org=A owner=bob user_acl=me:read", NO),
+        ("workspace org=B owner=me user_acl=me:read", NO),
+    ] {
+        with_object(object, |object| {
+            assert_eq!(me.authorize(Action::Read, object).is_ok(), allowed);
+            assert_eq!(filter.matches(object), allowed, "{object:?}");
+        });
+    }
+    let table = crate::Columns { owner: false, ..crate::Columns::ALL };
+    assert!(filter.for_columns(table).is_nothing());
+}
+
 fn id(name: &str) -> Uuid {
     let name = name.bytes().fold(0, |id, byte| id << 8 | u128::from(byte));
     Uuid::from_u128(name)
@@ -206,7 +228,7 @@ fn permissions(text: &str) -> Vec<Permission> {
         .collect()
 }
 
-/// Calls `then` with the organization and the permissions at a level written `site`, `user` or `org A`.
+/// Calls `then` with the organization and the permissions at a level written `site`, `user`, `org A` or `member A`.
 fn at_level<T>(
     level: &str,
     text: &str,
@@ -217,6 +239,10 @@ fn at_level<T>(
     let org = match level.split_once(' ') {
         Some(("org", name)) => {
             lists.org = &permissions;
+            Some(org(name))
+        }
+        Some(("member", name)) => {
+            lists.member = &permissions;
             Some(org(name))
         }
         _ if level == "site" => {
