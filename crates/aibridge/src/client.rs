@@ -117,3 +117,53 @@ pub fn detect(headers: &HeaderMap) -> Client {
         .find(|(sign, _)| sign.is_on(headers))
         .map_or(Client::Unknown, |&(_, client)| client)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn clients_are_known_by_agent_or_header() {
+        for (name, value, client) in [
+            ("user-agent", "mux/1.0", Client::Mux),
+            ("user-agent", "xum/1.0", Client::Xum),
+            ("user-agent", "claude-cli/2.0.1 (external, cli)", Client::ClaudeCode),
+            ("user-agent", "Claude-Code/1", Client::ClaudeCode),
+            ("user-agent", "codex_cli_rs/0.50.0 (Ubuntu)", Client::Codex),
+            ("user-agent", "Zed/0.200", Client::Zed),
+            ("user-agent", "zed", Client::Unknown),
+            ("user-agent", "GitHubCopilotChat/0.30", Client::CopilotVsCode),
+            ("user-agent", "copilot/1.0 (linux)", Client::CopilotCli),
+            ("user-agent", "Kilo-Code/4", Client::KiloCode),
+            ("originator", "kilo-code", Client::KiloCode),
+            ("user-agent", "roo-code/3", Client::RooCode),
+            ("originator", "roo-code", Client::RooCode),
+            ("originator", "someone", Client::Unknown),
+            ("user-agent", "coder-agents/v2", Client::CoderAgents),
+            ("user-agent", "Charm Crush/0.1", Client::CharmCrush),
+            ("user-agent", "charm-crush/0.1", Client::CharmCrush),
+            ("x-cursor-client-version", "2.0", Client::Cursor),
+            ("x-cursor-client-version", " ", Client::Unknown),
+            ("user-agent", "opencode/1.0", Client::OpenCode),
+            ("user-agent", "Junie:1", Client::Junie),
+            ("user-agent", "curl/8", Client::Unknown),
+            ("user-agent", "my claude", Client::Unknown),
+            ("user-agent", "", Client::Unknown),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            assert_eq!(detect(&headers), client, "{name}: {value}");
+        }
+        assert_eq!(detect(&HeaderMap::new()), Client::Unknown);
+    }
+
+    #[test]
+    fn the_first_sign_wins() {
+        let mut headers = HeaderMap::new();
+        headers.insert("user-agent", HeaderValue::from_static("opencode/1"));
+        headers.insert("originator", HeaderValue::from_static("roo-code"));
+        assert_eq!(detect(&headers), Client::RooCode);
+    }
+}

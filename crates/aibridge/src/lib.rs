@@ -4,6 +4,8 @@
 pub mod client;
 pub mod dialect;
 pub mod facts;
+pub mod json;
 pub mod ports;
+pub mod prompt;
 pub mod sse;
 pub mod wire;

@@ -13,7 +13,10 @@ use crate::facts::{ErrorType, Metadata};
 use crate::sse::Frame;
 
 pub mod chat;
+mod faults;
+mod ledger;
 pub mod messages;
+mod request;
 pub mod responses;
 
 /// The model name recorded when the request names none that can be read.

@@ -255,11 +255,7 @@ impl Splitter {
                 _ => {}
             }
         }
-        Frame {
-            raw,
-            event,
-            data: joined.map_or(data, BytesMut::freeze),
-        }
+        Frame { raw, event, data: joined.map_or(data, BytesMut::freeze) }
     }
 }
 
@@ -275,4 +271,188 @@ fn field(line: &Bytes) -> Option<(&[u8], Bytes)> {
         value.advance(1);
     }
     Some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Feeds `text` in chunks cut at `cuts`.
+    fn split(splitter: &mut Splitter, text: &[u8], cuts: &[usize]) -> Vec<Piece> {
+        let text = Bytes::copy_from_slice(text);
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        for end in cuts.iter().copied().chain([text.len()]) {
+            let end = end.clamp(start, text.len());
+            pieces.extend(splitter.push(text.slice(start..end)));
+            start = end;
+        }
+        pieces
+    }
+
+    fn frames(text: &[u8], cuts: &[usize]) -> (Vec<Frame>, Option<Bytes>) {
+        let mut splitter = Splitter::new();
+        let pieces = split(&mut splitter, text, cuts);
+        let frame = |piece| match piece {
+            Piece::Frame(frame) => frame,
+            other => panic!("not a plain frame: {other:?}"),
+        };
+        (pieces.into_iter().map(frame).collect(), splitter.finish())
+    }
+
+    fn relayed(pieces: &[Piece]) -> Vec<u8> {
+        let bytes = pieces.iter().flat_map(|piece| match piece {
+            Piece::Frame(frame) => frame.raw.to_vec(),
+            Piece::Raw(raw) => raw.to_vec(),
+            Piece::Late(_) => Vec::new(),
+        });
+        bytes.collect()
+    }
+
+    #[test]
+    fn events_are_taken_apart() {
+        for (text, want) in [
+            ("data: a\n\n", &[(None, "a")][..]),
+            ("data:a\r\n\r\n", &[(None, "a")]),
+            ("data: a\r\rdata: b\r\r", &[(None, "a"), (None, "b")]),
+            ("event: x\ndata: a\ndata:  b\ndata\n\n", &[(Some("x"), "a\n b\n")]),
+            (": ping\n\n", &[(None, "")]),
+            ("\n\ndata: a\n\n", &[(None, ""), (None, ""), (None, "a")]),
+            ("id: 1\nretry: 3\nnonsense\ndata: a\n\n", &[(None, "a")]),
+            ("\u{feff}data: a\n\n\u{feff}data: b\n\n", &[(None, "a"), (None, "")]),
+            ("event: a\nevent: b\ndata: {\"x\":\"y: z\"}\n\n", &[(Some("b"), "{\"x\":\"y: z\"}")]),
+            ("data: a\r\r\ndata: b\n\n", &[(None, "a"), (None, ""), (None, "b")]),
+        ] {
+            let (frames, tail) = frames(text.as_bytes(), &[]);
+            let seen: Vec<(Option<&str>, &str)> = frames
+                .iter()
+                .map(|f| (f.event.as_deref(), std::str::from_utf8(&f.data).unwrap()))
+                .collect();
+            assert_eq!(seen, want, "{text:?}");
+            assert_eq!(tail, None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn event_names_that_are_not_text_are_left_out() {
+        let (frames, _) = frames(b"event: \xff\ndata: \xff\n\n", &[]);
+        assert_eq!((frames[0].event.as_deref(), &frames[0].data[..]), (None, &b"\xff"[..]));
+    }
+
+    #[test]
+    fn an_unfinished_event_is_kept_back() {
+        for (text, tail) in [
+            ("data: a\n\ndata: b", "data: b"),
+            ("data: a\n\ndata: b\n", "data: b\n"),
+            ("data: a\n\ndata: b\r\n\r", "data: b\r\n\r"),
+        ] {
+            let (frames, rest) = frames(text.as_bytes(), &[]);
+            assert_eq!((frames.len(), rest.as_deref()), (1, Some(tail.as_bytes())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_within_a_chunk_is_not_copied() {
+        let chunk = Bytes::from_static(b"event: x\ndata: {\"a\":1}\n\n");
+        let pieces = Splitter::new().push(chunk.clone());
+        let [Piece::Frame(frame)] = &pieces[..] else { panic!("{pieces:?}") };
+        assert_eq!(frame.raw.as_ptr(), chunk.as_ptr());
+        assert_eq!(frame.data.as_ptr(), chunk[15..].as_ptr());
+    }
+
+    #[test]
+    fn a_long_event_is_relayed_at_once_and_observed_when_complete() {
+        let mut splitter = Splitter::with_limits(8, 64);
+        assert_eq!(splitter.push("data: ".into()), []);
+        assert!(!splitter.is_torn());
+        assert_eq!(
+            splitter.push("0123".into()),
+            [Piece::Raw("data: ".into()), Piece::Raw("0123".into())]
+        );
+        assert!(splitter.is_torn());
+        assert_eq!(splitter.push("45".into()), [Piece::Raw("45".into())]);
+        let pieces = splitter.push("6\n\ndata: x\n\n".into());
+        let [Piece::Raw(end), Piece::Late(late), Piece::Frame(next)] = &pieces[..] else {
+            panic!("{pieces:?}")
+        };
+        assert_eq!(
+            (&end[..], &late.data[..], &next.data[..]),
+            (&b"6\n\n"[..], &b"0123456"[..], &b"x"[..])
+        );
+        assert_eq!(&late.raw[..], b"data: 0123456\n\n");
+        assert!(!splitter.is_torn());
+    }
+
+    #[test]
+    fn an_endless_event_is_relayed_and_not_kept() {
+        let mut splitter = Splitter::with_limits(8, 64);
+        let line = "x".repeat(50);
+        for _ in 0..100 {
+            let pieces = splitter.push(line.clone().into());
+            assert_eq!(relayed(&pieces), line.as_bytes());
+            assert!(splitter.held.len() <= 64);
+        }
+        assert!(splitter.is_torn());
+        assert_eq!(splitter.finish(), None);
+        let pieces = splitter.push("\n\ndata: x\n\n".into());
+        assert!(matches!(&pieces[..], [Piece::Raw(_), Piece::Frame(next)] if next.data == "x"));
+    }
+
+    #[test]
+    fn ten_megabytes_in_one_line_are_recorded() {
+        let mut splitter = Splitter::new();
+        let line = format!("data: \"{}\"\n\n", "y".repeat(10 << 20));
+        let mut pieces = Vec::new();
+        for chunk in line.as_bytes().chunks(64 << 10) {
+            pieces.extend(splitter.push(Bytes::copy_from_slice(chunk)));
+        }
+        assert_eq!(relayed(&pieces), line.as_bytes());
+        let late = pieces.iter().filter(|piece| matches!(piece, Piece::Late(_))).count();
+        assert_eq!(late, 1);
+    }
+
+    const ALPHABET: &str =
+        "(data: |data:|event: |: |a|é|:|\n|\r|\r\n|\n\n|\r\n\r\n|\u{feff}){0,40}";
+
+    proptest! {
+        #[test]
+        fn chopping_changes_nothing(text in ALPHABET, cuts in prop::collection::vec(0..120_usize, 0..8)) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let whole = frames(text.as_bytes(), &[]);
+            prop_assert_eq!(&frames(text.as_bytes(), &cuts), &whole);
+            let every: Vec<usize> = (1..text.len()).collect();
+            prop_assert_eq!(&frames(text.as_bytes(), &every), &whole);
+            let mut joined: Vec<u8> = whole.0.iter().flat_map(|f| f.raw.to_vec()).collect();
+            joined.extend(whole.1.iter().flatten());
+            prop_assert_eq!(joined, text.as_bytes());
+        }
+
+        #[test]
+        fn tight_limits_lose_no_byte_and_hold_little(
+            text in ALPHABET,
+            cuts in prop::collection::vec(0..120_usize, 0..12),
+            hold in 0..12_usize,
+            parse in 0..24_usize,
+        ) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let mut splitter = Splitter::with_limits(hold, parse);
+            let pieces = split(&mut splitter, text.as_bytes(), &cuts);
+            let held = splitter.held.len();
+            prop_assert!(held <= hold.max(parse));
+            let mut joined = relayed(&pieces);
+            joined.extend(splitter.finish().into_iter().flatten());
+            prop_assert_eq!(joined, text.as_bytes());
+            // Every event that was observed is one that loose limits show too.
+            let (all, _) = frames(text.as_bytes(), &[]);
+            for piece in pieces {
+                if let Piece::Frame(frame) | Piece::Late(frame) = piece {
+                    prop_assert!(all.contains(&frame));
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,59 @@
+//! Reading the parts of a request that all APIs share.
+
+use super::{BadRequest, BadRequestKind, UNKNOWN_MODEL};
+use crate::json::{self, View};
+
+/// Longer model names are cut in records; upstream gets them whole.
+const MODEL_BYTES_MAX: usize = 256;
+
+/// A 400 that blames `param`.
+pub(super) fn malformed(param: Option<&'static str>, message: String) -> BadRequest {
+    BadRequest { kind: BadRequestKind::Malformed, message, param }
+}
+
+/// The request as an object.
+pub(super) fn open(body: &[u8]) -> Result<View<'_>, BadRequest> {
+    if body.trim_ascii().is_empty() {
+        let message = "the request body is empty; send a JSON object with `model`";
+        return Err(malformed(None, message.to_owned()));
+    }
+    let root = json::parse(body).map_err(|err| {
+        malformed(None, format!("the request body is not valid JSON: {err}; send a JSON object"))
+    })?;
+    if root.is_object() {
+        Ok(root)
+    } else {
+        let message = "the request body is not a JSON object; send one with `model`";
+        Err(malformed(None, message.to_owned()))
+    }
+}
+
+/// The member `model`.
+pub(super) fn model(value: Option<View<'_>>) -> Result<String, BadRequest> {
+    let Some(value) = value else { return Ok(UNKNOWN_MODEL.to_owned()) };
+    let Some(name) = value.string() else {
+        let message = "`model` is not a string; send the model's name as a JSON string";
+        return Err(malformed(Some("model"), message.to_owned()));
+    };
+    Ok(match name.trim() {
+        "" => UNKNOWN_MODEL.to_owned(),
+        name => stdx::cut(name, MODEL_BYTES_MAX).to_owned(),
+    })
+}
+
+/// A boolean member; absent means `false`.
+pub(super) fn flag(value: Option<View<'_>>, name: &'static str) -> Result<bool, BadRequest> {
+    value.map_or(Some(false), View::bool).ok_or_else(|| {
+        malformed(Some(name), format!("`{name}` is not a boolean; send `true` or `false`"))
+    })
+}
+
+/// The text of a string member that is not empty.
+pub(super) fn text(value: Option<View<'_>>) -> Option<String> {
+    value.and_then(View::string).filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned)
+}
+
+/// Whether a member is this very string.
+pub(super) fn is(value: Option<View<'_>>, wanted: &str) -> bool {
+    value.and_then(View::string).is_some_and(|text| text == wanted)
+}
