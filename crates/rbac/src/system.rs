@@ -84,11 +84,11 @@ pub const AI_PROVIDER_SEEDER: SystemRole = SystemRole {
     kind: SubjectKind::AiProviderSeeder,
     role: "ai-provider-seeder",
     name: "AI Provider Seeder",
-    site: &[(Resource::AiProvider, &[Create, Read]), (Resource::AuditLog, &[Create])],
+    site: &[(Resource::AiProvider, &[Create, Read])],
 };
 
 /// Turns a credential into a subject, before there is one: finds key and user, notes their last use,
-/// loads organizations and groups, records logins.
+/// loads organizations and groups.
 pub const AUTHENTICATOR: SystemRole = SystemRole {
     kind: SubjectKind::Authenticator,
     role: "authenticator",
@@ -98,11 +98,18 @@ pub const AUTHENTICATOR: SystemRole = SystemRole {
         (Resource::User, &[Read, Update]),
         (Resource::Organization, &[Read]),
         (Resource::Group, &[Read]),
-        (Resource::AuditLog, &[Create]),
     ],
 };
 
-/// Creates the first user of a deployment that has none.
+/// Writes the audit log, inside the transaction of whoever changes something.
+pub const AUDITOR: SystemRole = SystemRole {
+    kind: SubjectKind::Auditor,
+    role: "auditor-log",
+    name: "Audit Log",
+    site: &[(Resource::AuditLog, &[Create])],
+};
+
+/// Sets up a deployment: its identifier, its first organization and its first user.
 pub const BOOTSTRAP: SystemRole = SystemRole {
     kind: SubjectKind::Bootstrap,
     role: "bootstrap",
@@ -112,17 +119,22 @@ pub const BOOTSTRAP: SystemRole = SystemRole {
         // The first user is an owner; the assignment table limits which roles this can be.
         (Resource::AssignRole, &[Assign]),
         (Resource::AssignOrgRole, &[Assign]),
-        (Resource::Organization, &[Read]),
+        (Resource::Organization, &[Create, Read]),
         (Resource::OrganizationMember, &[Create]),
-        (Resource::Group, &[Read]),
-        (Resource::ApiKey, &[Create]),
-        (Resource::AuditLog, &[Create]),
+        (Resource::DeploymentConfig, &[Update]),
     ],
 };
 
 /// Every part of the deployment.
-pub const ALL: &[SystemRole] =
-    &[GATEWAY, DBPURGE, AI_PROVIDER_METADATA_READER, AI_PROVIDER_SEEDER, AUTHENTICATOR, BOOTSTRAP];
+pub const ALL: &[SystemRole] = &[
+    GATEWAY,
+    DBPURGE,
+    AI_PROVIDER_METADATA_READER,
+    AI_PROVIDER_SEEDER,
+    AUTHENTICATOR,
+    AUDITOR,
+    BOOTSTRAP,
+];
 
 /// Checked when the crate is compiled: no grant names an action that its kind does not declare.
 const _: () = {
@@ -187,6 +199,8 @@ subjects! {
     ai_provider_seeder = AI_PROVIDER_SEEDER;
     /// The subject of [`AUTHENTICATOR`].
     authenticator = AUTHENTICATOR;
+    /// The subject of [`AUDITOR`].
+    auditor = AUDITOR;
     /// The subject of [`BOOTSTRAP`].
     bootstrap = BOOTSTRAP;
 }
@@ -204,6 +218,7 @@ mod tests {
             (AI_PROVIDER_METADATA_READER, ai_provider_metadata_reader()),
             (AI_PROVIDER_SEEDER, ai_provider_seeder()),
             (AUTHENTICATOR, authenticator()),
+            (AUDITOR, auditor()),
             (BOOTSTRAP, bootstrap()),
         ];
         assert_eq!(subjects.len(), ALL.len());

@@ -1,1 +1,34 @@
-//! Wire types of API v2.
+//! Wire types of API v2, field by field as clients know them.
+//!
+//! Serde and nothing else: no IO, no rules, no rows. Requests tolerate unknown fields; answers hold every
+//! field always, unless its documentation says that it is left out. Times are RFC 3339 in UTC with
+//! microseconds, durations are integers in nanoseconds, absent lists are empty lists.
+
+mod ai_providers;
+mod api_keys;
+mod audit;
+mod deployment;
+mod interceptions;
+mod response;
+mod timestamp;
+mod users;
+
+pub use ai_providers::{
+    AiProvider, AiProviderKey, AiProviderKeyMutation, CreateAiProviderRequest,
+    UpdateAiProviderRequest,
+};
+pub use api_keys::{
+    ApiKey, ApiKeyWithOwner, CreateTokenRequest, GenerateApiKeyResponse, Scopes, TokenConfig,
+};
+pub use audit::{AuditAction, AuditDiffField, AuditLog, AuditLogResponse, MinimalOrganization};
+pub use deployment::{BuildInfo, Readiness, ReadinessCheck};
+pub use interceptions::{
+    AgenticAction, Interception, Interceptions, Session, SessionThreads, Sessions, Thinking,
+    Thread, TokenUsage, TokenUsageSummary, ToolCall, ToolUsage, UserPrompt,
+};
+pub use response::{Response, Validation};
+pub use timestamp::Timestamp;
+pub use users::{
+    AuthMethod, AuthMethods, CreateFirstUserRequest, CreateFirstUserResponse, GithubAuthMethod,
+    LoginRequest, LoginResponse, MinimalUser, OidcAuthMethod, SlimRole, User,
+};

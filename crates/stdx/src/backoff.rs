@@ -12,11 +12,7 @@ impl Backoff {
     /// Starts at `first`, never exceeds `max`.
     #[must_use]
     pub const fn new(first: Duration, max: Duration) -> Self {
-        Self {
-            next: first,
-            first,
-            max,
-        }
+        Self { next: first, first, max }
     }
 
     /// How long to wait now; the following pause is twice as long.

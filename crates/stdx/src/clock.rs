@@ -26,10 +26,7 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the system's time is read"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the system's time is read")]
     fn now(&self) -> OffsetDateTime {
         to_micros(OffsetDateTime::now_utc())
     }

@@ -6,6 +6,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// What all identifiers have in common: they wrap a UUID. Lets storage handle them generically.
+pub trait Id: Copy + Send + Sync + fmt::Debug + 'static {
+    /// Wraps a UUID.
+    fn from_uuid(id: Uuid) -> Self;
+    /// The bare UUID.
+    fn to_uuid(self) -> Uuid;
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -36,6 +44,16 @@ macro_rules! ids {
             #[must_use]
             pub const fn is_nil(self) -> bool {
                 self.0.is_nil()
+            }
+        }
+
+        impl Id for $name {
+            fn from_uuid(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            fn to_uuid(self) -> Uuid {
+                self.0
             }
         }
 

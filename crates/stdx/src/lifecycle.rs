@@ -50,9 +50,7 @@ impl Default for Lifecycle {
 
 impl fmt::Debug for Lifecycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lifecycle")
-            .field("tasks", &self.0.tasks.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Lifecycle").field("tasks", &self.0.tasks.len()).finish_non_exhaustive()
     }
 }
 
@@ -90,11 +88,7 @@ impl Lifecycle {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let mut closers = self
-            .0
-            .closers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut closers = self.0.closers.lock().unwrap_or_else(PoisonError::into_inner);
         closers.push((name, deadline, Box::new(move || Box::pin(closer()))));
     }
 
@@ -107,19 +101,11 @@ impl Lifecycle {
     pub async fn stop(&self, deadline: Duration) {
         self.begin_stop();
         self.0.tasks.close();
-        if tokio::time::timeout(deadline, self.0.tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(deadline, self.0.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.0.tasks.len(), "tasks did not end in time");
         }
         loop {
-            let next = self
-                .0
-                .closers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop();
+            let next = self.0.closers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some((name, deadline, closer)) = next else {
                 break;
             };

@@ -63,10 +63,7 @@ impl SystemRng {
 }
 
 impl Rng for SystemRng {
-    #[expect(
-        clippy::panic,
-        reason = "a process without randomness must not go on making secrets"
-    )]
+    #[expect(clippy::panic, reason = "a process without randomness must not go on making secrets")]
     fn fill(&self, out: &mut [u8]) {
         if let Err(error) = getrandom::fill(out) {
             panic!("the operating system gave no random bytes: {error}");
@@ -74,7 +71,7 @@ impl Rng for SystemRng {
     }
 }
 
-/// A repeatable stream of bytes (SplitMix64) for tests. Never a source of secrets.
+/// A repeatable stream of bytes (`SplitMix64`) for tests. Never a source of secrets.
 #[derive(Debug)]
 pub struct SeededRng(Mutex<u64>);
 

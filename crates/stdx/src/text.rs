@@ -19,8 +19,7 @@ pub fn mask(credential: &str) -> String {
 /// The longest prefix of `text` that has at most `bytes_max` bytes and ends between two characters.
 #[must_use]
 pub fn cut(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max))
-        .unwrap_or_default()
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
 }
 
 #[cfg(test)]

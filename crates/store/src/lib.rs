@@ -1,1 +1,60 @@
-//! PostgreSQL: queries as values, permits, sealed columns, transactions, notices.
+//! PostgreSQL for the control plane: the only user of diesel, and the only way to a connection.
+//!
+//! Everything the program asks of the database is a [`Query`]: a value that holds its inputs, its access
+//! rule and its statement, on one screen of a module named after its noun ([`users`], [`api_keys`],
+//! [`ai_providers`], [`interceptions`], [`audit_logs`], ...). [`Store::run`] runs one on behalf of a subject,
+//! [`Authz::tx`](stack::Authz::tx) several in one transaction. Both go through the whole stack
+//! `Authz<Crypt<Postgres>>`, which [`Full::connect`](stack::Full::connect) hands out and nothing else does.
+//!
+//! Invariants:
+//! - a query cannot run without the permit that its own rule earned, and nothing outside `stack/authz.rs`
+//!   makes one;
+//! - a connection cannot be reached from outside this crate;
+//! - a sealed column takes and yields [`Sealed`] and nothing else; encryption off is a keyring without keys;
+//! - a list never returns a row that its subject may not read, and never more rows than its limit;
+//! - no error holds a secret or the content of a row.
+//!
+//! It knows nothing of HTTP, wire formats or the gateway. To add a query, read `api_keys.rs`, then run
+//! `cargo xtask gen`.
+
+mod connect;
+mod constraints;
+mod dbcrypt;
+mod error;
+mod metrics;
+mod migrate;
+mod pk;
+mod query;
+mod rows;
+#[rustfmt::skip]
+pub mod schema;
+mod sealed;
+mod stack;
+
+pub mod ai_providers;
+pub mod api_keys;
+pub mod audit_logs;
+pub mod interceptions;
+pub mod locks;
+pub mod organizations;
+pub mod pubsub;
+pub mod site_configs;
+pub mod users;
+
+pub use connect::{ConnectError, ConnectOptions};
+pub use constraints::Constraint;
+pub use dbcrypt::KeyCheckError;
+pub use error::{Denial, Error, Source};
+pub use pk::Pk;
+pub use query::{Access, Call, Change, Check, Db, Fut, Permit, Query, check};
+pub use sealed::{Keys, Sealed, SealedColumn, SealedPair, SealedText};
+pub use stack::{Authz, Crypt, Full, Isolation, Postgres, Store, Transient, Tx, TxBody, TxOptions};
+
+/// Lists the queries of a module, so that tools and tests can go through all of them.
+macro_rules! queries {
+    ($($query:ident),* $(,)?) => {
+        /// The names of this module's queries.
+        pub const QUERIES: &[&str] = &[$(<$query as $crate::Query>::NAME),*];
+    };
+}
+pub(crate) use queries;

@@ -1,3 +1,9 @@
-//! Databases, applications and providers for tests.
+//! Real parts for tests: a database per test, and an AI provider on loopback.
+//!
+//! Nothing here stands in for a part of the product; what tests talk to is the product itself, a real
+//! PostgreSQL server, and a provider that speaks the providers' own wire formats.
 
+pub mod db;
 pub mod provider;
+
+pub use db::TestDb;

@@ -100,6 +100,8 @@ kinds! {
     Authenticator = "authenticator";
     /// Creates the first user.
     Bootstrap = "bootstrap";
+    /// Writes the audit log.
+    Auditor = "auditor";
 }
 
 impl fmt::Display for SubjectKind {

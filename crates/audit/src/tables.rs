@@ -1,0 +1,142 @@
+//! One declaration per audited row. A column that no list names does not compile.
+
+use serde_json::json;
+use stdx::ids::OrganizationId;
+use store::ai_providers::{Provider, ProviderKey};
+use store::api_keys::ApiKey;
+use store::organizations::Organization;
+use store::users::User;
+use uuid::Uuid;
+
+use crate::diff::{Auditable, Field, Shown};
+
+/// The tracked and secret columns of each audited type, for `docs/generated/audit-table.md`.
+pub const TABLES: &[(&str, &[&str], &[&str], &[&str])] =
+    &[User::TABLE, ApiKey::TABLE, Organization::TABLE, Provider::TABLE, ProviderKey::TABLE];
+
+trait Declared {
+    const TABLE: (
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+}
+
+macro_rules! auditable {
+    (
+        $row:ident as $kind:literal {
+            id: $id:expr, target: $target:expr, organization: $organization:expr,
+            track: [$($track:ident => $value:expr),* $(,)?],
+            secret: [$($secret:ident => $text:expr),* $(,)?],
+            ignore: [$($ignore:ident),* $(,)?] $(,)?
+        }
+    ) => {
+        impl Auditable for $row {
+            const RESOURCE_TYPE: &'static str = $kind;
+
+            fn id(&self) -> Uuid {
+                let find: fn(&Self) -> Uuid = $id;
+                find(self)
+            }
+
+            fn target(&self) -> String {
+                let find: fn(&Self) -> String = $target;
+                find(self)
+            }
+
+            fn organization(&self) -> OrganizationId {
+                let find: fn(&Self) -> OrganizationId = $organization;
+                find(self)
+            }
+
+            fn fields(&self) -> Vec<Field<'_>> {
+                // No `..`: a new column must join one of the lists.
+                let Self { $($track,)* $($secret,)* $($ignore: _,)* } = self;
+                vec![
+                    $(Field { name: stringify!($track), shown: Shown::Tracked({ let $track = $track; json!($value) }) },)*
+                    $(Field { name: stringify!($secret), shown: Shown::Secret({ let $secret = $secret; $text }) },)*
+                ]
+            }
+        }
+
+        impl Declared for $row {
+            const TABLE: (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]) =
+                ($kind, &[$(stringify!($track)),*], &[$(stringify!($secret)),*], &[$(stringify!($ignore)),*]);
+        }
+    };
+}
+
+auditable! {
+    User as "user" {
+        id: |user| user.id.0.uuid(),
+        target: |user| user.username.clone(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            id => id.0, email => email, username => username, name => name, status => status,
+            rbac_roles => rbac_roles, login_type => login_type, deleted => deleted,
+            is_system => is_system, is_service_account => is_service_account,
+        ],
+        secret: [],
+        ignore: [created_at, updated_at, last_seen_at, avatar_url],
+    }
+}
+
+auditable! {
+    ApiKey as "api_key" {
+        // Keys have no UUID: the entry is filed under their owner.
+        id: |key| key.user_id.0.uuid(),
+        target: |key| key.token_name.clone(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            user_id => user_id.0, last_used => last_used.unix_timestamp(),
+            expires_at => expires_at.unix_timestamp(), created_at => created_at.unix_timestamp(),
+        ],
+        secret: [],
+        ignore: [
+            id, hashed_secret, updated_at, login_type, lifetime_seconds, ip_address, token_name,
+            scopes, allow_list,
+        ],
+    }
+}
+
+auditable! {
+    Organization as "organization" {
+        id: |organization| organization.id.0.uuid(),
+        target: |organization| organization.name.clone(),
+        organization: |organization| organization.id.0,
+        track: [
+            name => name, display_name => display_name, description => description, icon => icon,
+            is_default => is_default, deleted => deleted,
+            shareable_workspace_owners => shareable_workspace_owners,
+        ],
+        secret: [],
+        ignore: [id, created_at, updated_at],
+    }
+}
+
+auditable! {
+    Provider as "ai_provider" {
+        id: |provider| provider.id.uuid(),
+        target: |provider| provider.name.clone(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            id => id, kind => kind, name => name, display_name => display_name, icon => icon,
+            enabled => enabled, deleted => deleted, base_url => base_url,
+        ],
+        secret: [settings => settings.as_ref().map(|text| text.expose().as_str())],
+        ignore: [created_at, updated_at],
+    }
+}
+
+auditable! {
+    ProviderKey as "ai_provider_key" {
+        id: |key| key.id.uuid(),
+        // The full identifier of the provider: names may be used again.
+        target: |key| key.provider_id.to_string(),
+        organization: |_| OrganizationId::nil(),
+        track: [id => id, provider_id => provider_id],
+        secret: [api_key => Some(api_key.expose().as_str())],
+        ignore: [created_at],
+    }
+}

@@ -1,0 +1,216 @@
+//! Who changed what.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool};
+use diesel_async::RunQueryDsl;
+use ipnet::IpNet;
+use rbac::{Action, Object, Resource};
+use serde_json::Value;
+use stdx::ids::{AuditId, OrganizationId, RequestId, UserId};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::Pk;
+use crate::query::{Access, Db, Fut, Permit, Query, check};
+use crate::schema::{audit_logs, users};
+use crate::users::{User, lower};
+
+/// Rows of a page when the caller names no number.
+pub const PAGE_DEFAULT: i64 = 100;
+/// Most rows of a page.
+pub const PAGE_MAX: i64 = 1_000;
+
+/// A row of `audit_logs`.
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = audit_logs, check_for_backend(diesel::pg::Pg))]
+#[expect(missing_docs, reason = "columns, documented by the schema")]
+pub struct AuditLog {
+    pub id: Pk<AuditId>,
+    pub time: OffsetDateTime,
+    pub user_id: Pk<UserId>,
+    pub organization_id: Pk<OrganizationId>,
+    pub ip: Option<IpNet>,
+    pub user_agent: Option<String>,
+    pub resource_type: String,
+    pub resource_id: Uuid,
+    pub resource_target: String,
+    pub resource_icon: String,
+    pub action: String,
+    pub diff: Value,
+    pub status_code: i32,
+    pub additional_fields: Value,
+    pub request_id: Pk<RequestId>,
+}
+
+/// Writes a row. Runs in the transaction of the change it describes.
+#[derive(Debug)]
+pub struct InsertAuditLog(pub AuditLog);
+
+impl Query for InsertAuditLog {
+    const NAME: &'static str = "audit_logs.insert_audit_log";
+    type Out = ();
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Create, Object::new(Resource::AuditLog))])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, ()> {
+        Box::pin(async move {
+            diesel::insert_into(audit_logs::table).values(&self.0).execute(db.conn()).await?;
+            Ok(())
+        })
+    }
+}
+
+/// Which rows. Absent fields do not narrow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "one per column; times are inclusive")]
+pub struct Filter {
+    pub resource_type: Option<String>,
+    pub resource_id: Option<Uuid>,
+    pub resource_target: Option<String>,
+    pub organization_id: Option<OrganizationId>,
+    pub action: Option<String>,
+    pub user_id: Option<UserId>,
+    pub username: Option<String>,
+    pub email: Option<String>,
+    pub date_from: Option<OffsetDateTime>,
+    pub date_to: Option<OffsetDateTime>,
+    pub request_id: Option<RequestId>,
+}
+
+type Condition = Box<dyn BoxableExpression<audit_logs::table, diesel::pg::Pg, SqlType = Bool>>;
+
+impl Filter {
+    fn conditions(&self) -> Vec<Condition> {
+        let mut all: Vec<Condition> = Vec::new();
+        if let Some(kind) = &self.resource_type {
+            all.push(Box::new(audit_logs::resource_type.eq(kind.clone())));
+        }
+        if let Some(id) = self.resource_id {
+            all.push(Box::new(audit_logs::resource_id.eq(id)));
+        }
+        if let Some(target) = &self.resource_target {
+            all.push(Box::new(audit_logs::resource_target.eq(target.clone())));
+        }
+        if let Some(organization) = self.organization_id {
+            all.push(Box::new(audit_logs::organization_id.eq(Pk(organization))));
+        }
+        if let Some(action) = &self.action {
+            all.push(Box::new(audit_logs::action.eq(action.clone())));
+        }
+        if let Some(user) = self.user_id {
+            all.push(Box::new(audit_logs::user_id.eq(Pk(user))));
+        }
+        if let Some(username) = &self.username {
+            let named = users::table
+                .filter(lower(users::username).eq(username.to_lowercase()))
+                .filter(users::deleted.eq(false))
+                .select(users::id);
+            all.push(Box::new(audit_logs::user_id.eq_any(named)));
+        }
+        if let Some(email) = &self.email {
+            let named = users::table
+                .filter(lower(users::email).eq(email.to_lowercase()))
+                .filter(users::deleted.eq(false))
+                .select(users::id);
+            all.push(Box::new(audit_logs::user_id.eq_any(named)));
+        }
+        if let Some(from) = self.date_from {
+            all.push(Box::new(audit_logs::time.ge(from)));
+        }
+        if let Some(to) = self.date_to {
+            all.push(Box::new(audit_logs::time.le(to)));
+        }
+        if let Some(request) = self.request_id {
+            all.push(Box::new(audit_logs::request_id.eq(Pk(request))));
+        }
+        all
+    }
+}
+
+/// A page, newest first, each row with its user when that is a known one.
+#[derive(Debug)]
+pub struct ListAuditLogs {
+    /// Which.
+    pub filter: Filter,
+    /// Rows to skip.
+    pub offset: i64,
+    /// 0 = [`PAGE_DEFAULT`]; at most [`PAGE_MAX`].
+    pub limit: i64,
+}
+
+impl Query for ListAuditLogs {
+    const NAME: &'static str = "audit_logs.list_audit_logs";
+    type Out = Vec<(AuditLog, Option<User>)>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Rows(Resource::AuditLog, Action::Read)
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, Self::Out> {
+        Box::pin(async move {
+            let rows = permit.into_rows();
+            let limit = if self.limit == 0 { PAGE_DEFAULT } else { self.limit.min(PAGE_MAX) };
+            let mut query = audit_logs::table
+                .order((audit_logs::time.desc(), audit_logs::id.desc()))
+                .offset(self.offset)
+                .limit(limit)
+                .select(AuditLog::as_select())
+                .into_boxed();
+            if let Some(organizations) = rows.organizations() {
+                query = query.filter(audit_logs::organization_id.eq_any(organizations));
+            }
+            for condition in self.filter.conditions() {
+                query = query.filter(condition);
+            }
+            let logs: Vec<AuditLog> = query.load(db.conn()).await?;
+            let mut ids: Vec<Pk<UserId>> = logs.iter().map(|log| log.user_id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let people: Vec<User> = users::table
+                .filter(users::id.eq_any(ids))
+                .select(User::as_select())
+                .load(db.conn())
+                .await?;
+            let named = |log: &AuditLog| people.iter().find(|user| user.id == log.user_id).cloned();
+            Ok(logs.into_iter().map(|log| (log.clone(), named(&log))).collect())
+        })
+    }
+}
+
+/// How many rows match, counted no further than `cap + 1`.
+#[derive(Debug)]
+pub struct CountAuditLogs {
+    /// Which.
+    pub filter: Filter,
+    /// Where counting stops: a count over millions of rows would time the page out.
+    pub cap: i64,
+}
+
+impl Query for CountAuditLogs {
+    const NAME: &'static str = "audit_logs.count_audit_logs";
+    type Out = i64;
+
+    fn access(&self) -> Access<Self> {
+        Access::Rows(Resource::AuditLog, Action::Read)
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, i64> {
+        Box::pin(async move {
+            let rows = permit.into_rows();
+            let mut query =
+                audit_logs::table.limit(self.cap + 1).select(1.into_sql::<BigInt>()).into_boxed();
+            if let Some(organizations) = rows.organizations() {
+                query = query.filter(audit_logs::organization_id.eq_any(organizations));
+            }
+            for condition in self.filter.conditions() {
+                query = query.filter(condition);
+            }
+            let seen: Vec<i64> = query.load(db.conn()).await?;
+            Ok(i64::try_from(seen.len()).unwrap_or(i64::MAX))
+        })
+    }
+}
+
+crate::queries![InsertAuditLog, ListAuditLogs, CountAuditLogs];

@@ -1,0 +1,148 @@
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use rbac::{Action, Resource};
+
+use crate::constraints::Constraint;
+use crate::sealed::SealedColumn;
+
+/// What went wrong, in terms of what a caller can do about it. Never holds a secret or a row's content.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such row.
+    #[error("no such row")]
+    NotFound,
+    /// The subject may not do this.
+    #[error("not authorized to {} {}", .0.action.as_str(), .0.resource.as_str())]
+    Denied(Denial),
+    /// A unique rule was violated.
+    #[error("conflicts with an existing row ({0:?})")]
+    Conflict(Constraint),
+    /// A check was violated.
+    #[error("violates a rule of the table ({0:?})")]
+    Check(Constraint),
+    /// A row that is referred to does not exist, or still is referred to.
+    #[error("a referenced row is missing ({0:?})")]
+    Missing(Constraint),
+    /// The database cannot be reached, is read-only, or did not answer in time.
+    #[error("the database is not available")]
+    Unavailable(#[source] Source),
+    /// Lost against a concurrent transaction; trying again may succeed.
+    #[error("lost against a concurrent transaction")]
+    Serialization(#[source] Source),
+    /// A row contradicts the code.
+    #[error("row {row} of {table} has an impossible {column}")]
+    Corrupt {
+        /// Table.
+        table: &'static str,
+        /// Column.
+        column: &'static str,
+        /// Primary key.
+        row: String,
+    },
+    /// A sealed value cannot be sealed or opened.
+    #[error("the keyring cannot handle {table}.{column}")]
+    Keyring {
+        /// Table.
+        table: &'static str,
+        /// Column.
+        column: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// Anything else.
+    #[error("the database refused a statement")]
+    Internal(#[source] Source),
+}
+
+/// A cause whose type is of no use to callers.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a subject was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// What was to be done.
+    pub action: Action,
+    /// To what kind of object.
+    pub resource: Resource,
+    /// Whether the subject may at least read the object. If not, its existence must not show.
+    pub readable: bool,
+}
+
+impl Error {
+    pub(crate) fn seal(source: crypt::SealError) -> Self {
+        Self::Keyring { table: "any", column: "any", source: Box::new(source) }
+    }
+
+    pub(crate) fn open(at: SealedColumn, source: crypt::OpenError) -> Self {
+        Self::Keyring { table: at.table, column: at.column, source: Box::new(source) }
+    }
+
+    pub(crate) fn unavailable(source: impl Into<Source>) -> Self {
+        Self::Unavailable(source.into())
+    }
+
+    /// Whether doing the same again may succeed.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Serialization(_))
+    }
+
+    /// `NotFound` as `None`, for look-ups where absence is an answer.
+    ///
+    /// # Errors
+    /// Every other error, as it is.
+    pub fn optional<T>(result: Result<T, Self>) -> Result<Option<T>, Self> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Self::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        let DieselError::DatabaseError(kind, info) = error else {
+            return match error {
+                DieselError::NotFound => Self::NotFound,
+                DieselError::BrokenTransactionManager => Self::unavailable(error),
+                other => Self::Internal(Box::new(other)),
+            };
+        };
+        let constraint = info.constraint_name().map_or(Constraint::Unknown, Constraint::from_name);
+        let message = info.message().to_owned();
+        let source: Source = Box::new(DieselError::DatabaseError(kind_again(&kind), info));
+        match kind {
+            DatabaseErrorKind::UniqueViolation => Self::Conflict(constraint),
+            DatabaseErrorKind::ForeignKeyViolation => Self::Missing(constraint),
+            DatabaseErrorKind::CheckViolation => Self::Check(constraint),
+            DatabaseErrorKind::SerializationFailure => Self::Serialization(source),
+            DatabaseErrorKind::ReadOnlyTransaction
+            | DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::UnableToSendCommand => Self::Unavailable(source),
+            // diesel has no kind of its own for these classes (40P01, 57P01, 57P02, 57P03, 53300).
+            _ if message.contains("deadlock detected") => Self::Serialization(source),
+            _ if message.contains("terminating connection")
+                || message.contains("the database system is")
+                || message.contains("too many clients")
+                || message.contains("too many connections")
+                || message.contains("connection closed") =>
+            {
+                Self::Unavailable(source)
+            }
+            _ => Self::Internal(source),
+        }
+    }
+}
+
+/// diesel's kind is not `Clone`; the error is rebuilt around its parts.
+fn kind_again(kind: &DatabaseErrorKind) -> DatabaseErrorKind {
+    match kind {
+        DatabaseErrorKind::SerializationFailure => DatabaseErrorKind::SerializationFailure,
+        DatabaseErrorKind::ReadOnlyTransaction => DatabaseErrorKind::ReadOnlyTransaction,
+        DatabaseErrorKind::ClosedConnection => DatabaseErrorKind::ClosedConnection,
+        DatabaseErrorKind::UnableToSendCommand => DatabaseErrorKind::UnableToSendCommand,
+        _ => DatabaseErrorKind::Unknown,
+    }
+}

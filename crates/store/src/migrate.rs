@@ -1,0 +1,47 @@
+//! Brings the schema up to date, one server at a time.
+
+use diesel::migration::{MigrationSource, MigrationVersion};
+use diesel::pg::Pg;
+use diesel_async::{
+    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+
+use crate::connect::ConnectError;
+use crate::locks::Lock;
+
+/// The schema's history, compiled into the program.
+pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
+
+/// Runs what is pending and returns the names of what it ran.
+///
+/// Servers that start at the same time wait for each other on a session lock of this very connection,
+/// which is closed afterwards. A database that knows migrations which this program does not is refused.
+pub(crate) async fn run(mut conn: AsyncPgConnection) -> Result<Vec<String>, ConnectError> {
+    conn.batch_execute("SET statement_timeout = 0; SET lock_timeout = '120s'")
+        .await
+        .map_err(ConnectError::migrate)?;
+    diesel::sql_query(format!("SELECT pg_advisory_lock({})", Lock::Migrations as i64))
+        .execute(&mut conn)
+        .await
+        .map_err(ConnectError::migrate)?;
+    let mut harness = AsyncMigrationHarness::new(conn);
+    let known: Vec<String> = MigrationSource::<Pg>::migrations(&MIGRATIONS)
+        .map_err(ConnectError::migrate)?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    let applied = harness.applied_migrations().map_err(ConnectError::migrate)?;
+    if let Some(unknown) =
+        applied.iter().map(MigrationVersion::to_string).find(|v| !known.contains(v))
+    {
+        return Err(ConnectError::NewerSchema { version: unknown });
+    }
+    let ran = harness
+        .run_pending_migrations(MIGRATIONS)
+        .map_err(ConnectError::migrate)?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    Ok(ran)
+}

@@ -1,0 +1,181 @@
+//! Organizations and who belongs to them.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use rbac::{Action, Object, Resource};
+use stdx::ids::{OrganizationId, UserId};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::Pk;
+use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
+use crate::schema::{groups, organization_members, organizations};
+
+/// A row of `organizations`.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = organizations, check_for_backend(diesel::pg::Pg))]
+#[expect(missing_docs, reason = "columns, documented by the schema")]
+pub struct Organization {
+    pub id: Pk<OrganizationId>,
+    pub name: String,
+    pub display_name: String,
+    pub description: String,
+    pub icon: String,
+    pub created_at: OffsetDateTime,
+    pub updated_at: OffsetDateTime,
+    pub is_default: bool,
+    pub deleted: bool,
+    pub shareable_workspace_owners: String,
+}
+
+/// The organization that new users join.
+#[derive(Debug)]
+pub struct GetDefault;
+
+impl Query for GetDefault {
+    const NAME: &'static str = "organizations.get_default";
+    type Out = Organization;
+
+    fn access(&self) -> Access<Self> {
+        Access::After(|org: &Organization| {
+            vec![check(
+                Action::Read,
+                Object::new(Resource::Organization).id(org.id.0.uuid()).in_org(org.id.0),
+            )]
+        })
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Organization> {
+        Box::pin(async move {
+            Ok(organizations::table
+                .filter(organizations::is_default)
+                .filter(organizations::deleted.eq(false))
+                .select(Organization::as_select())
+                .first(db.conn())
+                .await?)
+        })
+    }
+}
+
+/// An organization to be created, together with its group of everyone.
+#[derive(Debug)]
+pub struct InsertOrganization {
+    /// Identifier, also that of the group of everyone.
+    pub id: OrganizationId,
+    /// Name.
+    pub name: String,
+    /// Display name.
+    pub display_name: String,
+    /// Whether new users join it.
+    pub is_default: bool,
+    /// When.
+    pub now: OffsetDateTime,
+}
+
+impl Query for InsertOrganization {
+    const NAME: &'static str = "organizations.insert_organization";
+    type Out = Change<Organization>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Create, Object::new(Resource::Organization))])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<Organization>> {
+        Box::pin(async move {
+            let organization = diesel::insert_into(organizations::table)
+                .values((
+                    organizations::id.eq(Pk(self.id)),
+                    organizations::name.eq(&self.name),
+                    organizations::display_name.eq(&self.display_name),
+                    organizations::created_at.eq(self.now),
+                    organizations::updated_at.eq(self.now),
+                    organizations::is_default.eq(self.is_default),
+                ))
+                .returning(Organization::as_returning())
+                .get_result(db.conn())
+                .await?;
+            diesel::insert_into(groups::table)
+                .values((
+                    groups::id.eq(self.id.uuid()),
+                    groups::organization_id.eq(Pk(self.id)),
+                    groups::name.eq("Everyone"),
+                ))
+                .execute(db.conn())
+                .await?;
+            Ok(Change::created(organization))
+        })
+    }
+}
+
+/// Makes a user a member, without roles.
+#[derive(Debug)]
+pub struct InsertMember {
+    /// Of which organization.
+    pub organization_id: OrganizationId,
+    /// Who.
+    pub user_id: UserId,
+    /// When.
+    pub now: OffsetDateTime,
+}
+
+impl Query for InsertMember {
+    const NAME: &'static str = "organizations.insert_member";
+    type Out = ();
+
+    fn access(&self) -> Access<Self> {
+        let member = Object::new(Resource::OrganizationMember)
+            .id(self.user_id.uuid())
+            .owner(self.user_id)
+            .in_org(self.organization_id);
+        Access::Before(vec![check(Action::Create, member)])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, ()> {
+        Box::pin(async move {
+            diesel::insert_into(organization_members::table)
+                .values((
+                    organization_members::organization_id.eq(Pk(self.organization_id)),
+                    organization_members::user_id.eq(Pk(self.user_id)),
+                    organization_members::created_at.eq(self.now),
+                    organization_members::updated_at.eq(self.now),
+                ))
+                .execute(db.conn())
+                .await?;
+            Ok(())
+        })
+    }
+}
+
+/// The organizations of one user, in the order of their identifiers.
+#[derive(Debug)]
+pub struct ListIdsOfUser {
+    /// Whose.
+    pub user_id: UserId,
+}
+
+impl Query for ListIdsOfUser {
+    const NAME: &'static str = "organizations.list_ids_of_user";
+    type Out = Vec<Uuid>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Read, crate::users::object(self.user_id))])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Vec<Uuid>> {
+        Box::pin(async move {
+            Ok(organization_members::table
+                .inner_join(
+                    organizations::table
+                        .on(organizations::id.eq(organization_members::organization_id)),
+                )
+                .filter(organization_members::user_id.eq(Pk(self.user_id)))
+                .filter(organizations::deleted.eq(false))
+                .order(organizations::id)
+                .select(organizations::id)
+                .load(db.conn())
+                .await?)
+        })
+    }
+}
+
+crate::queries![GetDefault, InsertOrganization, InsertMember, ListIdsOfUser];

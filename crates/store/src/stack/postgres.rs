@@ -1,0 +1,102 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::crypt::Keyring;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
+};
+use stdx::SharedRng;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::{Layer, Work};
+use crate::Error;
+use crate::metrics::Metrics;
+use crate::query::Db;
+use crate::sealed::Keys;
+
+/// How long a statement may take before the caller is told that the database is not available.
+pub(crate) const STATEMENT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Takes a connection, runs and measures.
+#[derive(Clone)]
+pub struct Postgres {
+    pub(crate) pool: Pool<AsyncPgConnection>,
+    pub(crate) metrics: Metrics,
+    pub(crate) no_keys: Arc<Keyring>,
+    pub(crate) rng: SharedRng,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("pool", &self.pool.status()).finish()
+    }
+}
+
+impl Postgres {
+    async fn connection(&self) -> Result<Object<AsyncPgConnection>, Error> {
+        self.pool.get().await.map_err(Error::unavailable)
+    }
+}
+
+impl Layer for Postgres {
+    async fn exec<W: Work>(&self, work: W) -> Result<W::Out, Error> {
+        let started = Instant::now();
+        let span = tracing::debug_span!("query", query.name = W::NAME);
+        let limited = tokio::time::timeout(STATEMENT_DEADLINE, async {
+            let mut conn = self.connection().await?;
+            let keys = Keys { ring: &self.no_keys, rng: &*self.rng };
+            if !work.in_transaction() {
+                return work.perform(&mut Db { conn: &mut conn, keys }).await;
+            }
+            AnsiTransactionManager::begin_transaction_sql(&mut *conn, "BEGIN").await?;
+            let outcome = work.perform(&mut Db { conn: &mut conn, keys }).await;
+            settle(&mut conn, outcome).await
+        });
+        let outcome = match limited.instrument(span).await {
+            Ok(outcome) => outcome,
+            Err(elapsed) => Err(Error::unavailable(elapsed)),
+        };
+        self.metrics.query(W::NAME, started.elapsed(), outcome.is_ok());
+        outcome
+    }
+
+    async fn session(&self) -> Result<super::Session, Error> {
+        let conn = self.connection().await?;
+        Ok(super::Session {
+            conn,
+            ring: Arc::clone(&self.no_keys),
+            rng: Arc::clone(&self.rng),
+            metrics: self.metrics.clone(),
+        })
+    }
+}
+
+/// Commits after success, rolls back after failure. The first error is the one reported.
+pub(crate) async fn settle<T, E: From<Error>>(
+    conn: &mut AsyncPgConnection,
+    outcome: Result<T, E>,
+) -> Result<T, E> {
+    match outcome {
+        Ok(value) => {
+            AnsiTransactionManager::commit_transaction(&mut *conn)
+                .await
+                .map_err(|error| E::from(Error::from(error)))?;
+            Ok(value)
+        }
+        Err(error) => {
+            if let Err(rollback) = AnsiTransactionManager::rollback_transaction(&mut *conn).await {
+                // The pool drops a connection that is left in a transaction.
+                tracing::warn!(error = %stdx::chain(&rollback), "could not roll back");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Keeps the import of the connection trait in one place for the layers that only need `settle`.
+pub(crate) async fn ping(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    conn.batch_execute("SELECT 1").await.map_err(Error::from)
+}

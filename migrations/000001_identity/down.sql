@@ -1,0 +1,13 @@
+DROP VIEW group_members_expanded;
+DROP TABLE group_members;
+DROP TABLE groups;
+DROP TABLE organization_members;
+DROP TABLE organizations;
+DROP TABLE api_keys;
+DROP TABLE users;
+DROP TABLE dbcrypt_keys;
+DROP TABLE site_configs;
+DROP FUNCTION refuse_key_of_deleted_user;
+DROP FUNCTION remove_resources_of_deleted_user;
+DROP FUNCTION leave_groups_of_organization;
+DROP DOMAIN sealed_text;

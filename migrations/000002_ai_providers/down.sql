@@ -1,0 +1,2 @@
+DROP TABLE ai_provider_keys;
+DROP TABLE ai_providers;
