@@ -1,0 +1,134 @@
+//! Runs one interception: record the start, send, relay, understand, record the rest.
+//!
+//! The order is the point. The start fact is appended before anything goes upstream and durable before
+//! the first byte of an answer is released. Bytes of a stream leave before they are understood. The
+//! remaining facts are durable before the end of the answer is released. Whatever interrupts this, also a
+//! client that leaves, dropping the [`Exchange`] writes the end fact, exactly once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stdx::{Lifecycle, Stopping};
+
+use crate::facts::ErrorType;
+use crate::ports::BoxFuture;
+use crate::wire::{Ended, Interceptor};
+
+mod attempts;
+mod ledger;
+mod run;
+mod stream;
+mod whole;
+
+pub(crate) use attempts::{Credential, Failure, Keys};
+pub(crate) use ledger::{Books, Ledger, Settling};
+pub(crate) use run::{Job, run};
+
+/// How long the driver waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Making a connection to a provider, TLS included.
+    pub connect: Duration,
+    /// A blocking answer, from sending the request to its last byte.
+    pub blocking: Duration,
+    /// A stream, from sending the request to its first byte.
+    pub first_byte: Duration,
+    /// Between two chunks of a stream.
+    pub stream_idle: Duration,
+    /// Silence towards the client of a stream, after which a keep-alive is sent.
+    pub keep_alive: Duration,
+    /// Reading the client's request body.
+    pub request_body: Duration,
+    /// A batch of facts becoming durable.
+    pub record: Duration,
+    /// What answers under way may still take when the process stops.
+    pub shutdown: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            blocking: Duration::from_mins(10),
+            first_byte: Duration::from_mins(10),
+            stream_idle: Duration::from_mins(5),
+            keep_alive: Duration::from_secs(10),
+            request_body: Duration::from_mins(1),
+            record: Duration::from_secs(10),
+            shutdown: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An interceptor and its record, ended together.
+pub(crate) struct Exchange {
+    interceptor: Box<dyn Interceptor>,
+    ledger: Ledger,
+    /// Whether any byte of the answer has been released.
+    relayed: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(interceptor: Box<dyn Interceptor>, ledger: Ledger) -> Self {
+        Self { interceptor, ledger, relayed: false }
+    }
+
+    /// Ends the exchange. `fault`, when given, is a better reason than the interceptor can know.
+    fn end(&mut self, ended: Ended, fault: Option<(ErrorType, String)>) -> Ending {
+        if self.ledger.is_closed() {
+            return Ending::default();
+        }
+        let finish = self.interceptor.finish(ended, self.relayed);
+        let error = fault.or(finish.error);
+        let failed = error.is_some();
+        let settling = self.ledger.close(self.interceptor.take_notes(), error);
+        Ending { trailer: finish.trailer, failed, settling }
+    }
+}
+
+/// What is left to do for an exchange that has ended.
+#[derive(Default)]
+struct Ending {
+    /// Last bytes for the client of a stream.
+    trailer: Option<bytes::Bytes>,
+    /// Whether the record says that it failed.
+    failed: bool,
+    /// To be awaited before the answer's end is released.
+    settling: Option<Settling>,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.ledger.is_closed() {
+            return;
+        }
+        if std::thread::panicking() {
+            // Not through the interceptor: its state may be half changed.
+            let error =
+                (ErrorType::Unknown, "the gateway failed while handling the request".to_owned());
+            self.ledger.close_detached(Vec::new(), Some(error));
+            return;
+        }
+        let finish = self.interceptor.finish(Ended::ClientGone, self.relayed);
+        let error =
+            finish.error.unwrap_or_else(|| (ErrorType::ClientGone, "the client left".to_owned()));
+        self.ledger.close_detached(self.interceptor.take_notes(), Some(error));
+    }
+}
+
+/// Resolves when the process stops and the time for answers under way has passed.
+pub(crate) fn cut_off(lifecycle: &Lifecycle, grace: Duration) -> BoxFuture<'static, ()> {
+    let stopping: Stopping = lifecycle.stopping();
+    Box::pin(async move {
+        stopping.wait().await;
+        tokio::time::sleep(grace).await;
+    })
+}
+
+/// What relays need to know besides the bytes.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    pub(crate) provider: Arc<str>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) lifecycle: Lifecycle,
+}

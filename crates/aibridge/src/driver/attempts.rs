@@ -1,0 +1,178 @@
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderName, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use stdx::Clock;
+
+use crate::dialect::{Dialect, Fault};
+use crate::facts::CredentialKind;
+use crate::gateway::Body;
+use crate::keys::{Rejection, retry_after};
+use crate::metrics::Metrics;
+use crate::provider::{Provider, ProviderKind};
+use crate::token::OwnCredential;
+use crate::upstream::{RequestBody, SendError, Upstream};
+
+/// Why there is no answer to relay, in words for the client: they name the provider and nothing behind it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) fault: Fault,
+    pub(crate) message: String,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Failure {
+    pub(crate) fn new(fault: Fault, message: impl Into<String>) -> Self {
+        Self { fault, message: message.into(), retry_after: None }
+    }
+
+    pub(crate) fn too_large() -> Self {
+        let text = "Request body too large. The maximum allowed request body size is 32MiB.";
+        Self::new(Fault::TooLarge, text)
+    }
+
+    /// The answer that the client gets.
+    pub(crate) fn answer(&self, dialect: Option<Dialect>) -> Response<Body> {
+        let mut answer = self.fault.answer(dialect, &self.message).map(Body::from);
+        if let Some(pause) = self.retry_after {
+            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        answer
+    }
+}
+
+/// What authenticates a request upstream.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    /// Brought by the caller; a refusal is the caller's business.
+    Own(OwnCredential),
+    /// A key of the provider's pool.
+    Pool,
+}
+
+impl Credential {
+    /// The caller's own credential if there is one, else the pool.
+    pub(crate) fn choose(own: Option<OwnCredential>, provider: &Provider) -> Result<Self, Failure> {
+        match own {
+            Some(own) => Ok(Self::Own(own)),
+            None if !provider.pool.is_empty() => Ok(Self::Pool),
+            None if provider.kind == ProviderKind::Copilot => Err(Failure::new(
+                Fault::NoCredential,
+                format!(
+                    "provider {:?} needs your own GitHub token: send it as Authorization: Bearer, and your \
+                     Coder token as X-Coder-AI-Governance-Token",
+                    provider.name
+                ),
+            )),
+            None => Err(Failure::new(
+                Fault::NoCredential,
+                format!(
+                    "provider {:?} has no key: ask an administrator to add one, or bring your own and send \
+                     your Coder token as X-Coder-AI-Governance-Token",
+                    provider.name
+                ),
+            )),
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> CredentialKind {
+        match self {
+            Self::Own(_) => CredentialKind::Byok,
+            Self::Pool => CredentialKind::Centralized,
+        }
+    }
+
+    /// Mask of a credential that is known from the start.
+    pub(crate) fn hint(&self) -> &str {
+        match self {
+            Self::Own(own) => &own.hint,
+            Self::Pool => "",
+        }
+    }
+}
+
+/// What one request needs to be sent with one key after the other.
+pub(crate) struct Keys<'a> {
+    pub(crate) provider: &'a Provider,
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) clock: &'a dyn Clock,
+    /// Whether `make` can be called again after a request was sent.
+    pub(crate) replay: bool,
+}
+
+impl Keys<'_> {
+    /// Sends the request that `make` builds around a credential, with the next key when one is turned
+    /// away, each key at most once. `hint` always holds the mask of the key used last.
+    pub(crate) async fn send(
+        &self,
+        credential: &Credential,
+        hint: &mut String,
+        mut make: impl FnMut((HeaderName, HeaderValue)) -> Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let pool = &self.provider.pool;
+        if let Credential::Own(own) = credential {
+            let request = make((own.name.clone(), own.value.clone()));
+            return self.once(request).await;
+        }
+        let (mut from, mut attempts) = (0, 0);
+        while let Some((at, key)) = pool.next(from, self.clock.now()) {
+            key.hint().clone_into(hint);
+            attempts += 1;
+            let answer = self.once(make(pool.header(key))).await?;
+            let Some(why) = Rejection::of(answer.status()) else {
+                key.accepted();
+                self.metrics.attempts(&self.provider.name, attempts);
+                return Ok(answer);
+            };
+            let now = self.clock.now();
+            key.rejected(why, retry_after(answer.headers(), now), now);
+            self.metrics.key_rejected(&self.provider.name, why);
+            tracing::warn!(
+                provider = self.provider.name,
+                credential_hint = key.hint(),
+                reason = why.as_str(),
+                "provider turned a key away"
+            );
+            if !self.replay {
+                return Ok(answer);
+            }
+            from = at + 1;
+        }
+        if attempts > 0 {
+            self.metrics.attempts(&self.provider.name, attempts);
+        }
+        Err(self.exhausted())
+    }
+
+    fn exhausted(&self) -> Failure {
+        let exhausted = self.provider.pool.exhausted(self.clock.now());
+        self.metrics.pool_exhausted(&self.provider.name, exhausted.limited);
+        let (fault, message) = if exhausted.limited {
+            (Fault::KeysLimited, "all configured keys are rate-limited")
+        } else {
+            (Fault::KeysRefused, "all configured keys failed authentication")
+        };
+        Failure { fault, message: message.to_owned(), retry_after: Some(exhausted.retry_after) }
+    }
+
+    async fn once(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
+        let name = &self.provider.name;
+        self.upstream.send(request).await.map_err(|error| {
+            tracing::warn!(provider = name, error = %stdx::chain(&error), "provider gave no answer");
+            match error {
+                SendError::Unreachable(_) => {
+                    Failure::new(Fault::Upstream, format!("provider {name:?} cannot be reached"))
+                }
+                SendError::TimedOut => Failure::new(
+                    Fault::UpstreamTimeout,
+                    format!("connecting to provider {name:?} took too long"),
+                ),
+                SendError::BodyTooLarge => Failure::too_large(),
+                SendError::Body(_) => Failure::new(Fault::BadRequest, "the request body broke off"),
+            }
+        })
+    }
+}

@@ -1,0 +1,185 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use stdx::ids::InterceptionId;
+use stdx::{Lifecycle, SharedClock, SharedRng, cut};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::facts::{End, ErrorType, Fact, Start};
+use crate::metrics::{Metrics, Subject};
+use crate::notes::Stamp;
+use crate::ports::{BoxFuture, Durable, RecordError, Recorder};
+use crate::wire::Note;
+
+/// Most bytes of [`End::error_message`].
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// What every record needs; one per gateway.
+pub(crate) struct Books {
+    pub(crate) recorder: Arc<dyn Recorder>,
+    pub(crate) clock: SharedClock,
+    pub(crate) rng: SharedRng,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) metrics: Arc<Metrics>,
+    /// How long a batch may take to become durable.
+    pub(crate) wait: Duration,
+}
+
+impl Books {
+    /// Waits until a batch is durable, at most [`Books::wait`].
+    async fn settled(&self, durable: Durable) -> Result<(), &'static str> {
+        match tokio::time::timeout(self.wait, durable).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(RecordError::Full)) => Err("the record queue is full"),
+            Ok(Err(RecordError::Closed)) => Err("the record queue is closed"),
+            Err(_) => Err("recording took too long"),
+        }
+    }
+}
+
+/// The record of one interception: opened by a start fact, closed by exactly one end fact.
+pub(crate) struct Ledger {
+    books: Arc<Books>,
+    id: InterceptionId,
+    subject: Subject,
+    began: Instant,
+    /// Mask of the credential used last.
+    pub(crate) hint: String,
+    closed: bool,
+}
+
+/// Waits until everything that was appended at the end is durable. Never fails: what goes wrong has been
+/// logged and counted.
+pub(crate) type Settling = BoxFuture<'static, ()>;
+
+/// Resolves when the start fact is durable; the error says why it is not.
+pub(crate) type Recorded = BoxFuture<'static, Result<(), &'static str>>;
+
+impl Ledger {
+    /// Appends the start fact. The returned future resolves when it is durable.
+    ///
+    /// # Errors
+    /// The recorder took nothing, so nothing may be sent upstream.
+    pub(crate) fn open(
+        books: &Arc<Books>,
+        start: Start,
+        subject: Subject,
+    ) -> Result<(Self, Recorded), RecordError> {
+        let (id, hint) = (start.id, start.credential_hint.clone());
+        let durable = books.recorder.append(vec![Fact::Start(start)]).inspect_err(|error| {
+            books.metrics.lost("start");
+            tracing::warn!(interception_id = %id, error = %error, "request refused: it cannot be recorded");
+        })?;
+        books.metrics.began(&subject);
+        let ledger = Self {
+            books: Arc::clone(books),
+            id,
+            subject,
+            began: Instant::now(),
+            hint,
+            closed: false,
+        };
+        let books = Arc::clone(books);
+        let wait = Box::pin(async move {
+            books.settled(durable).await.inspect_err(|error| {
+                books.metrics.lost("start");
+                tracing::warn!(interception_id = %id, error, "request refused: its start was not recorded");
+            })
+        });
+        Ok((ledger, wait))
+    }
+
+    pub(crate) const fn id(&self) -> InterceptionId {
+        self.id
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Appends the notes and the end fact, as one batch. The second call does nothing.
+    pub(crate) fn close(
+        &mut self,
+        notes: Vec<Note>,
+        error: Option<(ErrorType, String)>,
+    ) -> Option<Settling> {
+        if self.closed {
+            return None;
+        }
+        self.closed = true;
+        let metrics = Arc::clone(&self.books.metrics);
+        metrics.ended(&self.subject, error.is_none(), self.began.elapsed());
+        self.log(error.as_ref());
+
+        let stamp =
+            Stamp { rng: &*self.books.rng, clock: &*self.books.clock, interception: self.id };
+        let mut facts = stamp.facts(notes);
+        let tally = metrics.tally(&facts);
+        let ended_at: OffsetDateTime = self.books.clock.now();
+        let (error_type, error_message) = error.unzip();
+        facts.push(Fact::End(End {
+            id: stamp.fact_id(ended_at),
+            interception: self.id,
+            ended_at,
+            credential_hint: std::mem::take(&mut self.hint),
+            error_type,
+            error_message: error_message.map(|text| cut(&text, MESSAGE_BYTES_MAX).to_owned()),
+        }));
+
+        let count = facts.len();
+        let (id, books, subject) = (self.id, Arc::clone(&self.books), self.subject.clone());
+        let lost = move |error: &str| {
+            tracing::error!(interception_id = %id, facts = count, error, "records of a request were lost");
+        };
+        match books.recorder.append(facts) {
+            Err(error) => {
+                books.metrics.lost("end");
+                lost(&error.to_string());
+                None
+            }
+            Ok(durable) => Some(Box::pin(async move {
+                match books.settled(durable).await {
+                    Ok(()) => books.metrics.recorded(&subject, tally),
+                    Err(error) => {
+                        books.metrics.lost("end");
+                        lost(error);
+                    }
+                }
+            })),
+        }
+    }
+
+    /// Closes when nobody is left to wait: the batch is awaited by a task of its own.
+    pub(crate) fn close_detached(&mut self, notes: Vec<Note>, error: Option<(ErrorType, String)>) {
+        let Some(settling) = self.close(notes, error) else {
+            return;
+        };
+        // While a runtime is torn down nobody could run the task; the batch itself has been taken.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.books.lifecycle.spawn("interception-end", settling);
+        }
+    }
+
+    fn log(&self, error: Option<&(ErrorType, String)>) {
+        let (id, subject) = (self.id, &self.subject);
+        match error {
+            None => tracing::debug!(
+                interception_id = %id,
+                provider = &*subject.provider,
+                route = subject.route,
+                credential_hint = self.hint,
+                "interception ended"
+            ),
+            Some((kind, message)) => tracing::warn!(
+                interception_id = %id,
+                provider = &*subject.provider,
+                route = subject.route,
+                credential_hint = self.hint,
+                error_type = kind.as_str(),
+                error = message,
+                "interception failed"
+            ),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+use std::future::Future;
+
+use bytes::Bytes;
+use futures_util::future::try_join;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use super::stream::StreamBody;
+use super::whole::{Begun, WholeBody};
+use super::{Credential, Exchange, Failure, Keys, Terms, cut_off};
+use crate::dialect::{Fault, error_type_of};
+use crate::gateway::Body;
+use crate::headers::{INTERCEPTION_ID, for_client};
+use crate::upstream::RequestBody;
+use crate::wire::Ended;
+
+/// What is sent, to whom, and on whose account.
+pub(crate) struct Job<'a> {
+    pub(crate) keys: Keys<'a>,
+    pub(crate) credential: Credential,
+    pub(crate) uri: Uri,
+    /// Scrubbed; the credential comes on top.
+    pub(crate) headers: HeaderMap,
+    pub(crate) terms: Terms,
+}
+
+/// The beginning of an answer: its head and its first bytes.
+struct Beginning {
+    head: Parts,
+    upstream: Incoming,
+    first: Option<Bytes>,
+    length: Option<u64>,
+    deadline: Instant,
+}
+
+/// Runs the exchange up to the head of the answer; its body does the rest. `recorded` resolves when the
+/// start fact is durable.
+pub(crate) async fn run<R>(job: Job<'_>, mut exchange: Exchange, recorded: R) -> Response<Body>
+where
+    R: Future<Output = Result<(), &'static str>> + Send,
+{
+    let asked_for_stream = exchange.interceptor.asked().stream;
+    let body = exchange.interceptor.upstream_body();
+    let hint = &mut exchange.ledger.hint;
+    let outcome = {
+        let beginning = begin(&job, body, asked_for_stream, hint);
+        let both = try_join(async { Ok(beginning.await) }, recorded);
+        tokio::select! {
+            both = both => match both {
+                Ok((beginning, ())) => beginning,
+                Err(_) => Err(Failure::new(
+                    Fault::NotRecorded,
+                    "the request could not be recorded, so it was not answered; try again shortly",
+                )),
+            },
+            () = cut_off(&job.terms.lifecycle, job.terms.timeouts.shutdown) => {
+                Err(Failure::new(Fault::Stopping, "the gateway is shutting down; try again shortly"))
+            }
+        }
+    };
+    match outcome {
+        Ok(beginning) => relay(job, exchange, beginning, asked_for_stream),
+        Err(failure) => fail(exchange, &failure).await,
+    }
+}
+
+/// Sends the request and waits for the first byte of the answer's body: until then, a failure can still
+/// be told by the status.
+async fn begin(
+    job: &Job<'_>,
+    body: Bytes,
+    asked_for_stream: bool,
+    hint: &mut String,
+) -> Result<Beginning, Failure> {
+    let timeouts = &job.terms.timeouts;
+    let began = Instant::now();
+    let patience = if asked_for_stream { timeouts.first_byte } else { timeouts.blocking };
+    let provider = &job.terms.provider;
+    let work = async {
+        let make = |header: (HeaderName, HeaderValue)| request(job, &body, header);
+        let answer = job.keys.send(&job.credential, hint, make).await?;
+        let (head, mut upstream) = answer.into_parts();
+        if head.status.is_redirection() {
+            let status = head.status.as_u16();
+            let message = format!(
+                "provider {provider:?} answered with a redirect ({status}), which is never followed; its \
+                 base_url needs to be corrected"
+            );
+            return Err(Failure::new(Fault::Upstream, message));
+        }
+        let length = upstream.size_hint().exact();
+        let first = first_bytes(&mut upstream).await.map_err(|_| {
+            let message = format!("provider {provider:?} broke off before it answered");
+            Failure::new(Fault::Upstream, message)
+        })?;
+        if first.is_none() && is_stream(&head, asked_for_stream) {
+            let message = format!("provider {provider:?} closed the stream before its first event");
+            return Err(Failure::new(Fault::Upstream, message));
+        }
+        Ok(Beginning { head, upstream, first, length, deadline: began + timeouts.blocking })
+    };
+    timeout_at(began + patience, work).await.unwrap_or_else(|_| {
+        let seconds = patience.as_secs();
+        let message = format!("provider {provider:?} did not answer within {seconds} seconds");
+        Err(Failure::new(Fault::UpstreamTimeout, message))
+    })
+}
+
+fn request(
+    job: &Job<'_>,
+    body: &Bytes,
+    (name, value): (HeaderName, HeaderValue),
+) -> Request<RequestBody> {
+    let mut request = Request::new(Either::Left(Full::new(body.clone())));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = job.uri.clone();
+    request.headers_mut().clone_from(&job.headers);
+    request.headers_mut().insert(name, value);
+    request
+}
+
+async fn first_bytes(upstream: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    while let Some(frame) = upstream.frame().await {
+        if let Ok(chunk) = frame?.into_data()
+            && !chunk.is_empty()
+        {
+            return Ok(Some(chunk));
+        }
+    }
+    Ok(None)
+}
+
+/// A successful answer is a stream if it says so, or if one was asked for and it does not say otherwise.
+fn is_stream(head: &Parts, asked: bool) -> bool {
+    let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let starts = |with: &str| {
+        content_type
+            .and_then(|text| text.get(..with.len()))
+            .is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
+    };
+    head.status.is_success()
+        && (starts("text/event-stream") || (asked && !starts("application/json")))
+}
+
+fn relay(job: Job<'_>, exchange: Exchange, begun: Beginning, asked: bool) -> Response<Body> {
+    let Beginning { head, upstream, first, length, deadline } = begun;
+    let mut headers = for_client(&head.headers);
+    insert_id(&mut headers, &exchange);
+    let body = match first {
+        Some(first) if is_stream(&head, asked) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            Body::new(StreamBody::new(upstream, first, exchange, job.terms))
+        }
+        first => {
+            let refusal = (!head.status.is_success()).then(|| {
+                let (provider, status) = (&job.terms.provider, head.status.as_u16());
+                (error_type_of(head.status), format!("provider {provider} answered {status}"))
+            });
+            let begun = Begun { first, length, deadline, refusal };
+            Body::new(WholeBody::new(upstream, begun, exchange, job.terms))
+        }
+    };
+    let mut answer = Response::new(body);
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+async fn fail(mut exchange: Exchange, failure: &Failure) -> Response<Body> {
+    let ended = match failure.fault {
+        Fault::UpstreamTimeout => Ended::TimedOut,
+        Fault::Stopping => Ended::ShuttingDown,
+        _ => Ended::UpstreamBroke,
+    };
+    let mut answer = failure.answer(Some(exchange.interceptor.dialect()));
+    insert_id(answer.headers_mut(), &exchange);
+    let error = (failure.fault.error_type(), failure.message.clone());
+    let ending = exchange.end(ended, Some(error));
+    if let Some(settling) = ending.settling {
+        settling.await;
+    }
+    answer
+}
+
+fn insert_id(headers: &mut HeaderMap, exchange: &Exchange) {
+    if let Ok(value) = HeaderValue::from_str(&exchange.ledger.id().to_string()) {
+        headers.insert(INTERCEPTION_ID, value);
+    }
+}

@@ -1,0 +1,234 @@
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::Frame;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Exchange, Settling, Terms, cut_off};
+use crate::dialect::Dialect;
+use crate::facts::ErrorType;
+use crate::gateway::BodyError;
+use crate::ports::BoxFuture;
+use crate::sse::{self, Piece, Splitter};
+use crate::wire::{Ended, Relay};
+
+/// The body of a streamed answer: a state machine that the server's connection drives, so that a slow
+/// client slows the provider down and a client that leaves ends everything by dropping it.
+pub(super) struct StreamBody {
+    upstream: Incoming,
+    splitter: Splitter,
+    exchange: Exchange,
+    /// To be released, in order.
+    out: VecDeque<Bytes>,
+    /// Released or dropped, still to be understood.
+    unread: Vec<sse::Frame>,
+    /// Whether the server had a chance to write out what was released before it is understood.
+    flushed: bool,
+    last_heard: Instant,
+    last_sent: Instant,
+    tick: Pin<Box<Sleep>>,
+    cut_off: BoxFuture<'static, ()>,
+    terms: Terms,
+    phase: Phase,
+}
+
+enum Phase {
+    Open,
+    /// Upstream is done; trailer and records remain.
+    Settling(Option<Settling>, Result<(), BodyError>),
+    Done,
+}
+
+impl StreamBody {
+    /// `first` are the bytes that already came.
+    pub(super) fn new(upstream: Incoming, first: Bytes, exchange: Exchange, terms: Terms) -> Self {
+        let now = Instant::now();
+        // Deadlines only ever move later, so the earlier of the two is when to look for the first time.
+        let first_look = now + terms.timeouts.keep_alive.min(terms.timeouts.stream_idle);
+        let mut body = Self {
+            upstream,
+            splitter: Splitter::new(),
+            exchange,
+            out: VecDeque::new(),
+            unread: Vec::new(),
+            flushed: false,
+            last_heard: now,
+            last_sent: now,
+            tick: Box::pin(sleep_until(first_look)),
+            cut_off: cut_off(&terms.lifecycle, terms.timeouts.shutdown),
+            terms,
+            phase: Phase::Open,
+        };
+        body.take(first);
+        body
+    }
+
+    /// Decides what the client gets of a chunk, without understanding it yet.
+    fn take(&mut self, chunk: Bytes) {
+        self.last_heard = Instant::now();
+        for piece in self.splitter.push(chunk) {
+            match piece {
+                Piece::Raw(bytes) => self.release(bytes),
+                Piece::Late(frame) => self.unread.push(frame),
+                Piece::Frame(frame) => {
+                    match self.exchange.interceptor.relay(&frame) {
+                        Relay::Forward => self.release(frame.raw.clone()),
+                        Relay::Replace(bytes) => self.release(bytes),
+                        Relay::Drop => {}
+                    }
+                    self.unread.push(frame);
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.out.push_back(bytes);
+        }
+    }
+
+    fn understand(&mut self) {
+        for frame in self.unread.drain(..) {
+            self.exchange.interceptor.observe(&frame);
+        }
+    }
+
+    fn finish(&mut self, ended: Ended) {
+        self.understand();
+        self.splitter.finish();
+        let fault = match ended {
+            Ended::TimedOut => Some((
+                ErrorType::Timeout,
+                format!("provider {} stopped sending", self.terms.provider),
+            )),
+            Ended::UpstreamBroke => Some((
+                ErrorType::ServerError,
+                format!("provider {} broke off the stream", self.terms.provider),
+            )),
+            Ended::Closed | Ended::ClientGone | Ended::ShuttingDown => None,
+        };
+        let ending = self.exchange.end(ended, fault);
+        // A stream that was cut short must not look complete: either the API's own error event says so,
+        // or the connection is broken.
+        let outcome = match (&ending.trailer, ending.failed, ended) {
+            (None, true, Ended::UpstreamBroke | Ended::TimedOut | Ended::ShuttingDown) => {
+                Err(BodyError("the stream was cut short"))
+            }
+            _ => Ok(()),
+        };
+        if let Some(trailer) = ending.trailer {
+            if self.splitter.is_torn() {
+                self.release(Bytes::from_static(b"\n\n"));
+            }
+            self.release(trailer);
+        }
+        self.phase = Phase::Settling(ending.settling, outcome);
+    }
+
+    /// Nothing came from upstream: is it time for a keep-alive, or to give up?
+    fn idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.cut_off.as_mut().poll(cx).is_ready() {
+            self.finish(Ended::ShuttingDown);
+            return Poll::Ready(());
+        }
+        loop {
+            ready!(self.tick.as_mut().poll(cx));
+            let now = Instant::now();
+            let give_up = self.last_heard + self.terms.timeouts.stream_idle;
+            if now >= give_up {
+                self.finish(Ended::TimedOut);
+                return Poll::Ready(());
+            }
+            let mut keep_alive = self.last_sent + self.terms.timeouts.keep_alive;
+            let due = now >= keep_alive;
+            if due {
+                keep_alive = now + self.terms.timeouts.keep_alive;
+            }
+            self.tick.as_mut().reset(give_up.min(keep_alive));
+            if due && !self.splitter.is_torn() {
+                self.out.push_back(keep_alive_of(self.exchange.interceptor.dialect()));
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+/// What keeps a connection open without meaning anything. OpenAI's APIs have no such event; a comment is
+/// ignored by every reader (WHATWG HTML section 9.2.6).
+const fn keep_alive_of(dialect: Dialect) -> Bytes {
+    match dialect {
+        Dialect::Anthropic => Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => Bytes::from_static(b": keep-alive\n\n"),
+    }
+}
+
+impl http_body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(bytes) = this.out.pop_front() {
+                this.exchange.relayed = true;
+                this.flushed = false;
+                this.last_sent = Instant::now();
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            match &mut this.phase {
+                Phase::Open => {}
+                Phase::Settling(settling, _) => {
+                    if let Some(settling) = settling {
+                        ready!(settling.as_mut().poll(cx));
+                    }
+                    let Phase::Settling(_, outcome) =
+                        std::mem::replace(&mut this.phase, Phase::Done)
+                    else {
+                        return Poll::Ready(None);
+                    };
+                    return Poll::Ready(outcome.err().map(Err));
+                }
+                Phase::Done => return Poll::Ready(None),
+            }
+            if !this.unread.is_empty() {
+                if !this.flushed {
+                    // The server writes out what it has as soon as the body has nothing more for now.
+                    this.flushed = true;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                this.understand();
+            }
+            match Pin::new(&mut this.upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        this.take(chunk);
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => this.finish(Ended::UpstreamBroke),
+                Poll::Ready(None) => this.finish(Ended::Closed),
+                Poll::Pending => ready!(this.idle(cx)),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && !self.exchange.ledger.is_closed() {
+            self.understand();
+        }
+    }
+}

@@ -1,0 +1,200 @@
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Exchange, Settling, Terms, cut_off};
+use crate::facts::ErrorType;
+use crate::gateway::BodyError;
+use crate::ports::BoxFuture;
+use crate::wire::Ended;
+
+/// An answer longer than this is relayed but not understood.
+const COPY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The body of an answer that is not a stream. Chunks are relayed as they come, but each one only when the
+/// next has come: so the last one can wait until the records of the whole are durable.
+pub(super) struct WholeBody {
+    upstream: Incoming,
+    exchange: Exchange,
+    /// What an answer without success is recorded as; it is relayed and not understood.
+    refusal: Option<(ErrorType, String)>,
+    held: Option<Bytes>,
+    copy: Copy,
+    /// Bytes of the whole that have not been released, when the provider said how many there are.
+    left: Option<u64>,
+    deadline: Pin<Box<Sleep>>,
+    cut_off: BoxFuture<'static, ()>,
+    terms: Terms,
+    phase: Phase,
+}
+
+/// The answer so far. One chunk is the normal case and is not copied.
+enum Copy {
+    Empty,
+    One(Bytes),
+    Many(BytesMut),
+    /// Too long, or not wanted.
+    None,
+}
+
+impl Copy {
+    fn add(&mut self, chunk: &Bytes) {
+        *self = match std::mem::replace(self, Self::None) {
+            Self::None => Self::None,
+            Self::Empty => Self::One(chunk.clone()),
+            Self::One(first) => {
+                let mut all = BytesMut::with_capacity(2 * (first.len() + chunk.len()));
+                all.extend_from_slice(&first);
+                all.extend_from_slice(chunk);
+                Self::Many(all)
+            }
+            Self::Many(all) if all.len() + chunk.len() > COPY_BYTES_MAX => Self::None,
+            Self::Many(mut all) => {
+                all.extend_from_slice(chunk);
+                Self::Many(all)
+            }
+        };
+    }
+}
+
+enum Phase {
+    Open,
+    /// Upstream is done; the last bytes, or the failure, are released when the records are durable.
+    Settling(Option<Settling>, Result<Option<Bytes>, BodyError>),
+    Done,
+}
+
+/// What a [`WholeBody`] starts with.
+pub(super) struct Begun {
+    /// The bytes that already came; absent when there are none.
+    pub(super) first: Option<Bytes>,
+    /// Length of the whole, as the provider declared it.
+    pub(super) length: Option<u64>,
+    pub(super) deadline: Instant,
+    pub(super) refusal: Option<(ErrorType, String)>,
+}
+
+impl WholeBody {
+    pub(super) fn new(upstream: Incoming, begun: Begun, exchange: Exchange, terms: Terms) -> Self {
+        let understood = begun.refusal.is_none();
+        let mut body = Self {
+            upstream,
+            exchange,
+            refusal: begun.refusal,
+            held: None,
+            copy: if understood { Copy::Empty } else { Copy::None },
+            left: begun.length,
+            deadline: Box::pin(sleep_until(begun.deadline)),
+            cut_off: cut_off(&terms.lifecycle, terms.timeouts.shutdown),
+            terms,
+            phase: Phase::Open,
+        };
+        if let Some(first) = begun.first {
+            body.take(first);
+        }
+        body
+    }
+
+    /// Holds a chunk and returns the one that was held before.
+    fn take(&mut self, chunk: Bytes) -> Option<Bytes> {
+        if chunk.is_empty() {
+            return None;
+        }
+        self.copy.add(&chunk);
+        self.held.replace(chunk)
+    }
+
+    fn finish(&mut self, ended: Ended) {
+        let provider = &self.terms.provider;
+        let (fault, outcome) = match ended {
+            Ended::Closed => (self.refusal.take(), Ok(self.held.take())),
+            Ended::TimedOut => (
+                Some((ErrorType::Timeout, format!("provider {provider} took too long to answer"))),
+                Err(BodyError("the provider took too long")),
+            ),
+            Ended::ShuttingDown => (None, Err(BodyError("the gateway is shutting down"))),
+            Ended::UpstreamBroke | Ended::ClientGone => (
+                Some((ErrorType::ServerError, format!("provider {provider} broke off its answer"))),
+                Err(BodyError("the provider broke off its answer")),
+            ),
+        };
+        if ended == Ended::Closed {
+            match std::mem::replace(&mut self.copy, Copy::None) {
+                Copy::None => {}
+                Copy::Empty => self.exchange.interceptor.observe_body(&[]),
+                Copy::One(body) => self.exchange.interceptor.observe_body(&body),
+                Copy::Many(body) => self.exchange.interceptor.observe_body(&body),
+            }
+        }
+        let ending = self.exchange.end(ended, fault);
+        self.phase = Phase::Settling(ending.settling, outcome);
+    }
+
+    fn release(&mut self, bytes: Bytes) -> Frame<Bytes> {
+        self.exchange.relayed = true;
+        self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
+        Frame::data(bytes)
+    }
+}
+
+impl http_body::Body for WholeBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.phase {
+                Phase::Open => {}
+                Phase::Settling(settling, _) => {
+                    if let Some(settling) = settling {
+                        ready!(settling.as_mut().poll(cx));
+                    }
+                    return match std::mem::replace(&mut this.phase, Phase::Done) {
+                        Phase::Settling(_, Ok(Some(last))) => {
+                            Poll::Ready(Some(Ok(this.release(last))))
+                        }
+                        Phase::Settling(_, Err(error)) => Poll::Ready(Some(Err(error))),
+                        _ => Poll::Ready(None),
+                    };
+                }
+                Phase::Done => return Poll::Ready(None),
+            }
+            match Pin::new(&mut this.upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let before = frame.into_data().ok().and_then(|chunk| this.take(chunk));
+                    if let Some(bytes) = before {
+                        return Poll::Ready(Some(Ok(this.release(bytes))));
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => this.finish(Ended::UpstreamBroke),
+                Poll::Ready(None) => this.finish(Ended::Closed),
+                Poll::Pending => {
+                    if this.deadline.as_mut().poll(cx).is_ready() {
+                        this.finish(Ended::TimedOut);
+                    } else if this.cut_off.as_mut().poll(cx).is_ready() {
+                        this.finish(Ended::ShuttingDown);
+                    } else {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,104 @@
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use super::ClientBody;
+use crate::dialect::Fault;
+use crate::driver::Failure;
+
+/// Largest request body in bytes.
+pub const REQUEST_BODY_MAX: usize = 32 * 1024 * 1024;
+
+/// A body that is too large is read on up to this many bytes and thrown away: a client that is still
+/// sending when the connection closes never gets to see the answer.
+const DISCARD_MAX: usize = 4 * REQUEST_BODY_MAX;
+/// How long that may take.
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+
+/// Memory taken on a client's mere word about the length.
+const TRUST_MAX: usize = 256 * 1024;
+
+/// Reads the whole body of an intercepted request.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    mut body: ClientBody,
+    patience: Duration,
+) -> Result<Bytes, Failure> {
+    check_encoding(headers)?;
+    let declared = content_length(headers);
+    if declared.is_some_and(|length| length > REQUEST_BODY_MAX as u64) {
+        return Err(too_large(body, 0).await);
+    }
+    let expected = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    match timeout(patience, collect(&mut body, expected)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => Err(too_large(body, REQUEST_BODY_MAX).await),
+        Ok(Err(())) => Err(Failure::new(Fault::BadRequest, "the request body broke off")),
+        Err(_) => Err(Failure::new(
+            Fault::BodyTimeout,
+            format!("the request body did not arrive within {} seconds", patience.as_secs()),
+        )),
+    }
+}
+
+/// Compressed bodies cannot be read, and what cannot be read is not relayed.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let name = String::from_utf8_lossy(value.as_bytes());
+        if !name.trim().is_empty() && !name.trim().eq_ignore_ascii_case("identity") {
+            let message =
+                "Content-Encoding is not supported for requests; send the body uncompressed";
+            return Err(Failure::new(Fault::EncodedBody, message));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The body; nothing when it is too large.
+async fn collect(body: &mut ClientBody, expected: usize) -> Result<Option<Bytes>, ()> {
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(drop)?.into_data() else {
+            continue;
+        };
+        if all.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len() > REQUEST_BODY_MAX {
+            return Ok(None);
+        }
+        // Most bodies are one chunk, which is then not copied.
+        match first.take() {
+            None if all.is_empty() => first = Some(chunk),
+            None => all.extend_from_slice(&chunk),
+            Some(before) => {
+                all.reserve(expected.clamp(
+                    before.len() + chunk.len(),
+                    TRUST_MAX.max(2 * before.len() + chunk.len()),
+                ));
+                all.extend_from_slice(&before);
+                all.extend_from_slice(&chunk);
+            }
+        }
+    }
+    Ok(Some(first.unwrap_or_else(|| all.freeze())))
+}
+
+async fn too_large(mut body: ClientBody, mut seen: usize) -> Failure {
+    let discard = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, Bytes::len);
+            if seen > DISCARD_MAX {
+                break;
+            }
+        }
+    };
+    // Whatever came of it, the answer is the same.
+    let _ = timeout(DISCARD_TIME, discard).await;
+    Failure::too_large()
+}

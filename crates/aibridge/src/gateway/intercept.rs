@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, header};
+use serde_json::Value;
+use stdx::cut;
+use stdx::ids::InterceptionId;
+
+use super::{Body, ClientBody, Gateway, intake};
+use crate::client;
+use crate::dialect::Fault;
+use crate::driver::{Credential, Exchange, Failure, Job, Keys, Ledger, run};
+use crate::facts::Start;
+use crate::headers::for_upstream;
+use crate::ports::Identity;
+use crate::provider::{Api, Provider};
+use crate::token::{Credentials, own_credential};
+use crate::wire::{BadRequest, BadRequestKind, Interceptor, chat, messages, responses};
+
+/// Most bytes of the recorded User-Agent.
+const USER_AGENT_BYTES_MAX: usize = 512;
+
+/// An admitted request of an intercepted route.
+pub(super) struct Call<'a> {
+    pub(super) provider: Arc<Provider>,
+    pub(super) api: Api,
+    pub(super) route: &'static str,
+    /// Path to append to the provider's base URL.
+    pub(super) rest: &'a str,
+    pub(super) identity: Identity,
+    pub(super) credentials: Credentials,
+}
+
+impl Gateway {
+    /// Reads the request, opens its record and runs it. A failure here was not recorded.
+    pub(super) async fn intercept(
+        &self,
+        call: Call<'_>,
+        parts: Parts,
+        body: ClientBody,
+    ) -> Result<Response<Body>, Failure> {
+        let Call { provider, api, route, rest, identity, credentials } = call;
+        let patience = self.settings.timeouts.request_body;
+        let body = intake::read(&parts.headers, body, patience).await?;
+        let program = client::detect(&parts.headers);
+        let client_session_id = client::session_id(program, &parts.headers, &body);
+        let interceptor = open(api, body).map_err(|error| {
+            let fault = match error.kind {
+                BadRequestKind::Malformed => Fault::BadRequest,
+                BadRequestKind::NotSupported => Fault::NotImplemented,
+            };
+            Failure::new(fault, error.message)
+        })?;
+        let own = own_credential(&parts.headers, provider.kind, &credentials);
+        let credential = Credential::choose(own, &provider)?;
+        let uri = provider.base.join(rest, parts.uri.query()).map_err(|_| {
+            Failure::new(Fault::BadRequest, "the query has characters that no URL can carry")
+        })?;
+
+        let books = &self.books;
+        let started_at = books.clock.now();
+        let asked = interceptor.asked();
+        let start = Start {
+            id: InterceptionId::new(books.rng.uuid_v7(started_at)),
+            initiator: identity.user,
+            api_key_id: identity.api_key_id.clone(),
+            provider: provider.kind.as_str().to_owned(),
+            provider_name: provider.name.clone(),
+            model: asked.model.clone(),
+            client: program.as_str().to_owned(),
+            client_session_id,
+            correlating_tool_call_id: asked.correlating_tool_call_id.clone(),
+            credential_kind: credential.kind(),
+            credential_hint: credential.hint().to_owned(),
+            started_at,
+            metadata: user_agent(&parts),
+        };
+        tracing::debug!(
+            interception_id = %start.id,
+            provider = provider.name,
+            route,
+            streaming = asked.stream,
+            credential_kind = credential.kind().as_str(),
+            "interception started"
+        );
+        let subject = books.metrics.subject(
+            &provider.name,
+            &asked.model,
+            route,
+            program.as_str(),
+            &identity.user.to_string(),
+        );
+        let (ledger, recorded) = Ledger::open(books, start, subject).map_err(|_| {
+            Failure::new(
+                Fault::NotRecorded,
+                "the request could not be recorded, so it was not sent; try again shortly",
+            )
+        })?;
+        let actor = self.settings.send_actor_headers.then_some(&identity);
+        let job = Job {
+            keys: Keys {
+                provider: &provider,
+                upstream: &self.upstream,
+                metrics: &books.metrics,
+                clock: &*books.clock,
+                replay: true,
+            },
+            credential,
+            uri,
+            headers: for_upstream(&parts.headers, actor),
+            terms: self.terms(&provider),
+        };
+        Ok(run(job, Exchange::new(interceptor, ledger), recorded).await)
+    }
+}
+
+fn open(api: Api, body: Bytes) -> Result<Box<dyn Interceptor>, BadRequest> {
+    Ok(match api {
+        Api::Messages => Box::new(messages::Messages::new(body)?),
+        Api::Chat => Box::new(chat::Chat::new(body)?),
+        Api::Responses => Box::new(responses::Responses::new(body)?),
+    })
+}
+
+fn user_agent(parts: &Parts) -> BTreeMap<String, Value> {
+    let agent = parts.headers.get(header::USER_AGENT);
+    let agent = agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    agent
+        .map(|agent| {
+            let agent = Value::from(cut(&agent, USER_AGENT_BYTES_MAX));
+            ("request_user_agent".to_owned(), agent)
+        })
+        .into_iter()
+        .collect()
+}

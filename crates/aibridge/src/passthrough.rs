@@ -1,0 +1,155 @@
+//! Relays what is not intercepted: model lists and the like. Streams both ways, understands nothing,
+//! records nothing; the routes are an allow-list because a central key may be used.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response, header};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Either, Full, Limited};
+use hyper::body::Incoming;
+
+use crate::dialect::Fault;
+use crate::driver::{Books, Credential, Failure, Keys};
+use crate::gateway::{Body, BodyError, Peer, REQUEST_BODY_MAX, content_length};
+use crate::headers::{for_passthrough, for_passthrough_client};
+use crate::metrics::method_label;
+use crate::provider::Provider;
+use crate::token::{Credentials, own_credential};
+use crate::upstream::{BoxError, ClientBodyError, RequestBody, Upstream};
+
+/// Bodies up to this size are kept, so that they can be sent again with another key.
+const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// An admitted request of a passthrough route.
+pub(crate) struct Call<'a> {
+    pub(crate) provider: &'a Provider,
+    pub(crate) route: &'static str,
+    /// Path to append to the provider's base URL.
+    pub(crate) rest: &'a str,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) books: &'a Books,
+}
+
+/// Relays the request and streams the answer.
+pub(crate) async fn relay(
+    call: Call<'_>,
+    parts: Parts,
+    body: UnsyncBoxBody<Bytes, BoxError>,
+) -> Result<Response<Body>, Failure> {
+    let provider = call.provider;
+    let metrics = &call.books.metrics;
+    metrics.passed_through(&provider.name, call.route, method_label(&parts.method));
+    if content_length(&parts.headers).is_some_and(|length| length > REQUEST_BODY_MAX as u64) {
+        return Err(Failure::too_large());
+    }
+    let uri = provider.base.join(call.rest, parts.uri.query()).map_err(|_| {
+        Failure::new(Fault::BadRequest, "the query has characters that no URL can carry")
+    })?;
+    let own = own_credential(&parts.headers, provider.kind, call.credentials);
+    let credential = Credential::choose(own, provider)?;
+    let headers = for_passthrough(&parts.headers, host(&parts), parts.extensions.get::<Peer>());
+    let mut source = Source::read(body).await?;
+    let keys = Keys {
+        provider,
+        upstream: call.upstream,
+        metrics,
+        clock: &*call.books.clock,
+        replay: matches!(source, Source::Kept(_)),
+    };
+    let make = |(name, value): (HeaderName, HeaderValue)| {
+        let mut request = Request::new(source.take());
+        request.method_mut().clone_from(&parts.method);
+        request.uri_mut().clone_from(&uri);
+        request.headers_mut().clone_from(&headers);
+        request.headers_mut().insert(name, value);
+        request
+    };
+    let answer = keys.send(&credential, &mut String::new(), make).await.map_err(in_words)?;
+    let (head, upstream) = answer.into_parts();
+    let mut answer = Response::new(Body::new(PassBody(upstream)));
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = for_passthrough_client(&head.headers);
+    Ok(answer)
+}
+
+fn host(parts: &Parts) -> Option<&str> {
+    let named = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    named.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
+}
+
+/// The text that clients of passthrough routes know.
+fn in_words(failure: Failure) -> Failure {
+    match failure.fault {
+        Fault::Upstream | Fault::UpstreamTimeout => {
+            Failure { message: "upstream proxy error".to_owned(), ..failure }
+        }
+        _ => failure,
+    }
+}
+
+/// The client's body.
+enum Source {
+    /// Read, so that it can be sent more than once.
+    Kept(Bytes),
+    /// Sent as it comes, once.
+    Streamed(Option<UnsyncBoxBody<Bytes, BoxError>>),
+}
+
+impl Source {
+    async fn read(body: UnsyncBoxBody<Bytes, BoxError>) -> Result<Self, Failure> {
+        let replayed = body.size_hint().upper().is_some_and(|most| most <= REPLAY_BYTES_MAX);
+        let body = limited(body);
+        if !replayed {
+            return Ok(Self::Streamed(Some(body)));
+        }
+        match body.collect().await {
+            Ok(body) => Ok(Self::Kept(body.to_bytes())),
+            Err(_) => Err(Failure::new(Fault::BadRequest, "the request body broke off")),
+        }
+    }
+
+    fn take(&mut self) -> RequestBody {
+        match self {
+            Self::Kept(bytes) => Either::Left(Full::new(bytes.clone())),
+            Self::Streamed(body) => match body.take() {
+                Some(body) => Either::Right(body),
+                None => Either::Left(Full::default()),
+            },
+        }
+    }
+}
+
+/// Bounds the client's body and marks its errors as the client's.
+fn limited(body: UnsyncBoxBody<Bytes, BoxError>) -> UnsyncBoxBody<Bytes, BoxError> {
+    let limited = Limited::new(body, REQUEST_BODY_MAX);
+    UnsyncBoxBody::new(limited.map_err(|error| BoxError::from(ClientBodyError(error))))
+}
+
+/// The provider's body as it comes; dropping it cancels the request.
+struct PassBody(Incoming);
+
+impl http_body::Body for PassBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(cx);
+        frame.map_err(|_| BodyError("the provider broke off its answer"))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

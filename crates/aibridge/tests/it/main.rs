@@ -1,0 +1,19 @@
+//! The gateway over real sockets: a scripted provider on one side, a client on the other, the ports kept
+//! in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this is a test, also the functions that are not marked as one"
+)]
+
+mod broken;
+mod happy;
+mod passing;
+mod pool;
+mod ports;
+mod records;
+mod refusals;
+mod timing;
+mod upstream;
+mod world;
