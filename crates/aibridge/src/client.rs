@@ -33,7 +33,7 @@ pub enum Client {
     CharmCrush,
     /// Cursor.
     Cursor,
-    /// OpenCode.
+    /// `OpenCode`.
     OpenCode,
     /// Junie.
     Junie,

@@ -113,7 +113,7 @@ impl Interceptor for Chat {
     }
 
     fn observe_body(&mut self, body: &[u8]) {
-        self.ledger.blocking = true;
+        self.ledger.body_seen();
         let text = String::from_utf8_lossy(body);
         let Some(root) = json::parse_text(&text).ok().filter(|root| root.is_object()) else {
             self.ledger.malformed = true;

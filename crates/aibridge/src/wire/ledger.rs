@@ -67,6 +67,17 @@ pub(super) struct Verdict {
     pub(super) trailer_due: bool,
 }
 
+/// What the answer looks like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// The client asked for a stream.
+    Stream,
+    /// The client did not.
+    Body,
+    /// A whole body came, whatever the client asked for.
+    BodySeen,
+}
+
 /// What is known of one exchange.
 pub(super) struct Ledger {
     notes: Vec<Note>,
@@ -75,10 +86,7 @@ pub(super) struct Ledger {
     texts_bytes_left: usize,
     tools: usize,
     tools_omitted: usize,
-    /// The client asked for a stream.
-    asked_stream: bool,
-    /// A whole body came instead of events.
-    pub(super) blocking: bool,
+    form: Form,
     /// Something came that is not JSON.
     pub(super) malformed: bool,
     /// The provider said that it failed.
@@ -95,12 +103,16 @@ impl Ledger {
             texts_bytes_left: TEXTS_BYTES_MAX,
             tools: 0,
             tools_omitted: 0,
-            asked_stream,
-            blocking: false,
+            form: if asked_stream { Form::Stream } else { Form::Body },
             malformed: false,
             fault: None,
             closed: false,
         }
+    }
+
+    /// A whole body came instead of events.
+    pub(super) fn body_seen(&mut self) {
+        self.form = Form::BodySeen;
     }
 
     /// The answer's identifier; the first one counts. It completes the prompt.
@@ -222,16 +234,13 @@ impl Ledger {
         }
         Verdict {
             error: Some(self.incomplete(ended)),
-            trailer_due: relayed
-                && self.asked_stream
-                && !self.blocking
-                && ended != Ended::ClientGone,
+            trailer_due: relayed && self.form == Form::Stream && ended != Ended::ClientGone,
         }
     }
 
     fn incomplete(&self, ended: Ended) -> Fault {
         let (kind, message) = match ended {
-            Ended::Closed if self.blocking => {
+            Ended::Closed if self.form == Form::BodySeen => {
                 (ErrorType::ServerError, "the provider's answer is not a JSON object of this API")
             }
             Ended::Closed if self.malformed => (

@@ -15,7 +15,7 @@ const SEEN_MAX: usize = 8192;
 /// How one type of call is recorded.
 struct Kind {
     /// Type of the item.
-    kind: &'static str,
+    name: &'static str,
     /// Name of the tool; when absent the item has a `name`.
     tool: Option<&'static str>,
     /// The member that holds the arguments.
@@ -24,17 +24,17 @@ struct Kind {
 
 /// Types of calls. What is not here but ends in `_call` is recorded by guess, see [`guess`].
 const KINDS: &[Kind] = &[
-    Kind { kind: "function_call", tool: None, input: "arguments" },
-    Kind { kind: "custom_tool_call", tool: None, input: "input" },
-    Kind { kind: "mcp_call", tool: None, input: "arguments" },
-    Kind { kind: "web_search_call", tool: Some("web_search"), input: "action" },
-    Kind { kind: "file_search_call", tool: Some("file_search"), input: "queries" },
-    Kind { kind: "code_interpreter_call", tool: Some("code_interpreter"), input: "code" },
-    Kind { kind: "computer_call", tool: Some("computer"), input: "action" },
-    Kind { kind: "image_generation_call", tool: Some("image_generation"), input: "revised_prompt" },
-    Kind { kind: "local_shell_call", tool: Some("local_shell"), input: "action" },
-    Kind { kind: "shell_call", tool: Some("shell"), input: "action" },
-    Kind { kind: "apply_patch_call", tool: Some("apply_patch"), input: "operation" },
+    Kind { name: "function_call", tool: None, input: "arguments" },
+    Kind { name: "custom_tool_call", tool: None, input: "input" },
+    Kind { name: "mcp_call", tool: None, input: "arguments" },
+    Kind { name: "web_search_call", tool: Some("web_search"), input: "action" },
+    Kind { name: "file_search_call", tool: Some("file_search"), input: "queries" },
+    Kind { name: "code_interpreter_call", tool: Some("code_interpreter"), input: "code" },
+    Kind { name: "computer_call", tool: Some("computer"), input: "action" },
+    Kind { name: "image_generation_call", tool: Some("image_generation"), input: "revised_prompt" },
+    Kind { name: "local_shell_call", tool: Some("local_shell"), input: "action" },
+    Kind { name: "shell_call", tool: Some("shell"), input: "action" },
+    Kind { name: "apply_patch_call", tool: Some("apply_patch"), input: "operation" },
 ];
 
 /// Items recorded so far.
@@ -114,7 +114,7 @@ fn commentary(ledger: &mut Ledger, item: View<'_>) {
 }
 
 fn call(ledger: &mut Ledger, item: View<'_>, kind: &str, id: String, call_id: String) {
-    let known = KINDS.iter().find(|row| row.kind == kind);
+    let known = KINDS.iter().find(|row| row.name == kind);
     let [name, status, server, container] =
         item.fields(["name", "status", "server_label", "container_id"]);
     let tool = match known.and_then(|row| row.tool) {
