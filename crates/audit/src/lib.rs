@@ -12,7 +12,7 @@ pub mod tables;
 
 use ipnet::IpNet;
 use rbac::system;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use stdx::ids::{AuditId, OrganizationId, RequestId, UserId};
 use stdx::{Rng, cut};
 use store::audit_logs::{AuditLog, InsertAuditLog};
@@ -117,6 +117,20 @@ pub async fn write_with<R: Auditable>(
         organization_id: row.organization(),
     };
     insert(tx, context, target, action, shown, additional_fields).await
+}
+
+/// [`write`] for a change that a part of the deployment made by itself: the entry names the subsystem.
+///
+/// # Errors
+/// As [`write`].
+pub async fn background<R: Auditable>(
+    tx: &mut Tx,
+    context: &Context<'_>,
+    change: &Change<R>,
+    subsystem: &str,
+) -> Result<(), Error> {
+    let fields = json!({ "automatic_actor": "coder", "automatic_subsystem": subsystem });
+    write_with(tx, context, change, Action::of(change), fields).await
 }
 
 /// What an entry is about.

@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use crypt::password::{self, Verdict};
+use rbac::system;
+use stdx::{Secret, SharedRng};
+use store::users::{FindLogin, UpdatePasswordHash, User};
+use store::{Call, Error, Full, Store as _};
+use tokio::sync::Semaphore;
+
+/// Hashes computed at once. Each takes a core for some 16 ms and 19 MiB; more at once would starve the rest.
+const PARALLEL: usize = 2;
+
+/// Why a password login is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginFailure {
+    /// Unknown address or wrong password: told alike, after the same work.
+    #[error("Incorrect email or password.")]
+    Incorrect {
+        /// The account, when there is one: for the audit log alone.
+        user: Option<Box<User>>,
+    },
+    /// The password is right, but the account signs in another way.
+    #[error(
+        "Incorrect login type, attempting to use \"password\" but user is of login type \"{login_type}\""
+    )]
+    OtherLoginType {
+        /// The account.
+        user: Box<User>,
+        /// How it signs in.
+        login_type: String,
+    },
+    /// The password is right, but the account is closed.
+    #[error("Your account is {status}. Contact an admin to reactivate your account.")]
+    Inactive {
+        /// The account.
+        user: Box<User>,
+        /// Its status.
+        status: String,
+    },
+    /// We failed.
+    #[error("the login could not be checked")]
+    Store(#[from] Error),
+    /// We failed: no hash could be made.
+    #[error("the password could not be hashed")]
+    Hash(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Compares and makes password hashes, off the async threads and few at a time.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    slots: Arc<Semaphore>,
+    rng: SharedRng,
+}
+
+impl Passwords {
+    /// A fresh set of slots; share one per process.
+    #[must_use]
+    pub fn new(rng: SharedRng) -> Self {
+        Self { slots: Arc::new(Semaphore::new(PARALLEL)), rng }
+    }
+
+    /// Hashes a new password.
+    ///
+    /// # Errors
+    /// [`LoginFailure::Hash`] if the machine cannot.
+    pub async fn hash(&self, password: Secret<String>) -> Result<String, LoginFailure> {
+        let rng = Arc::clone(&self.rng);
+        let hashed = self.off_thread(move || password::hash(&password, &*rng)).await?;
+        hashed.map_err(|error| LoginFailure::Hash(Box::new(error)))
+    }
+
+    /// Finds the account of an address and password.
+    ///
+    /// Unknown addresses cost the same work as known ones.
+    ///
+    /// # Errors
+    /// See [`LoginFailure`].
+    pub async fn check(
+        &self,
+        store: &Full,
+        email: &str,
+        given: Secret<String>,
+    ) -> Result<User, LoginFailure> {
+        let by = Call::by(system::authenticator());
+        let found = store.run(by, FindLogin { email: email.to_owned() }).await?;
+        let Some(login) = found else {
+            self.off_thread(move || password::dummy(&given)).await?;
+            return Err(LoginFailure::Incorrect { user: None });
+        };
+        let (hash, plain) = (login.hashed_password, given.clone());
+        let verdict = self.off_thread(move || password::verify(&hash, &plain)).await?;
+        let user = login.user;
+        if verdict == Verdict::Wrong {
+            return Err(LoginFailure::Incorrect { user: Some(Box::new(user)) });
+        }
+        if user.login_type != "password" {
+            let login_type = user.login_type.clone();
+            return Err(LoginFailure::OtherLoginType { user: Box::new(user), login_type });
+        }
+        if user.status != "active" && user.status != "dormant" {
+            let status = user.status.clone();
+            return Err(LoginFailure::Inactive { user: Box::new(user), status });
+        }
+        if verdict == Verdict::RightRehash {
+            let hashed_password = self.hash(given).await?;
+            store.run(by, UpdatePasswordHash { id: user.id.0, hashed_password }).await?;
+        }
+        Ok(user)
+    }
+
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, LoginFailure> {
+        let slot = Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map_err(|error| LoginFailure::Hash(Box::new(error)))?;
+        tokio::task::spawn_blocking(move || {
+            // Held by the work itself: a caller who leaves does not free a core.
+            let _slot = slot;
+            work()
+        })
+        .await
+        .map_err(|error| LoginFailure::Hash(Box::new(error)))
+    }
+}
