@@ -102,7 +102,7 @@ impl Fault {
             Self::IdentityUnknown => Wording(503, "api_error", SERVER, "service_unavailable", E::ServerError),
             Self::NoRoute => Wording(404, "not_found_error", INVALID, "route_not_supported", E::BadRequest),
             Self::BadRequest => Wording(400, INVALID, INVALID, "invalid_request", E::BadRequest),
-            Self::NotImplemented => Wording(501, INVALID, INVALID, "501", E::BadRequest),
+            Self::NotImplemented => Wording(501, INVALID, INVALID, "not_supported", E::BadRequest),
             Self::TooLarge => Wording(413, "request_too_large", INVALID, "request_too_large", E::BadRequest),
             Self::EncodedBody => Wording(415, INVALID, INVALID, "unsupported_content_encoding", E::BadRequest),
             Self::BodyTimeout => Wording(408, "timeout_error", INVALID, "request_timeout", E::Timeout),
@@ -126,6 +126,12 @@ impl Fault {
     #[must_use]
     pub const fn error_type(self) -> ErrorType {
         self.wording().4
+    }
+
+    /// The cause as metrics and OpenAI's clients know it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.wording().3
     }
 
     /// The whole answer. Without a dialect (the provider is not known) it is plain text.
@@ -158,8 +164,8 @@ impl Fault {
 #[must_use]
 pub const fn error_type_of(status: StatusCode) -> ErrorType {
     match status.as_u16() {
-        400 | 402 | 404..=407 | 409..=428 | 430..=499 => ErrorType::BadRequest,
-        401 | 403 => ErrorType::Unauthorized,
+        400 | 404..=407 | 409..=428 | 430..=499 => ErrorType::BadRequest,
+        401..=403 => ErrorType::Unauthorized,
         408 | 504 => ErrorType::Timeout,
         429 => ErrorType::RateLimited,
         503 | 529 => ErrorType::Overloaded,

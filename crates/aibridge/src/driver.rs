@@ -27,6 +27,8 @@ pub(crate) use run::{Job, run};
 /// How long the driver waits for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
+    /// Finding out who is calling.
+    pub identity: Duration,
     /// Making a connection to a provider, TLS included.
     pub connect: Duration,
     /// A blocking answer, from sending the request to its last byte.
@@ -48,6 +50,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            identity: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             blocking: Duration::from_mins(10),
             first_byte: Duration::from_mins(10),
@@ -109,10 +112,10 @@ impl Drop for Exchange {
             self.ledger.close_detached(Vec::new(), Some(error));
             return;
         }
+        // A client that leaves after the last event of a complete answer is none that failed.
         let finish = self.interceptor.finish(Ended::ClientGone, self.relayed);
-        let error =
-            finish.error.unwrap_or_else(|| (ErrorType::ClientGone, "the client left".to_owned()));
-        self.ledger.close_detached(self.interceptor.take_notes(), Some(error));
+        let notes = self.interceptor.take_notes();
+        self.ledger.close_detached(notes, finish.error);
     }
 }
 

@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use prometheus_client::registry::Registry;
 use stdx::{Lifecycle, SharedClock, SharedRng, cut};
+use tokio::time::timeout;
 
 use crate::dialect::{Dialect, Fault};
 use crate::driver::{Books, Failure, Terms, Timeouts};
@@ -190,10 +191,9 @@ impl Gateway {
         };
         match found {
             Found::Nothing | Found::NoRoute(_) => {
-                self.books.metrics.refused("no_route");
                 let (method, path) = (&parts.method, cut(&path, PATH_BYTES_MAX));
                 let message = format!("route not supported: {method} {path}");
-                Failure::new(Fault::NoRoute, message).answer(dialect)
+                self.refuse(&Failure::new(Fault::NoRoute, message), dialect)
             }
             Found::Disabled(name, _) => {
                 self.books.metrics.refused("provider_disabled");
@@ -201,10 +201,9 @@ impl Gateway {
             }
             Found::Route(provider, Route::Intercept(api, route), rest) => {
                 let call = intercept::Call { provider, api, route, rest, identity, credentials };
-                self.intercept(call, parts, body).await.unwrap_or_else(|failure| {
-                    self.books.metrics.refused("bad_request");
-                    failure.answer(dialect)
-                })
+                self.intercept(call, parts, body)
+                    .await
+                    .unwrap_or_else(|failure| self.refuse(&failure, dialect))
             }
             Found::Route(provider, Route::Passthrough(route), rest) => {
                 let call = passthrough::Call {
@@ -217,7 +216,7 @@ impl Gateway {
                 };
                 passthrough::relay(call, parts, body)
                     .await
-                    .unwrap_or_else(|failure| failure.answer(dialect))
+                    .unwrap_or_else(|failure| self.refuse(&failure, dialect))
             }
         }
     }
@@ -228,15 +227,14 @@ impl Gateway {
         parts: &Parts,
         dialect: Option<Dialect>,
     ) -> Result<(Identity, Credentials), Response<Body>> {
-        let metrics = &self.books.metrics;
         if self.settings.lifecycle.stopping().begun() {
             let message = "the gateway is shutting down; try again shortly";
-            return Err(Failure::new(Fault::Stopping, message).answer(dialect));
+            return Err(self.refuse(&Failure::new(Fault::Stopping, message), dialect));
         }
         let brought = parts.headers.get(GOVERNANCE_TOKEN);
         let byok = brought.is_some_and(|value| !value.as_bytes().trim_ascii().is_empty());
         if byok && !self.settings.allow_byok {
-            metrics.refused("byok_disabled");
+            self.books.metrics.refused(Fault::ByokDisabled.code());
             return Err(byok_disabled());
         }
         let credentials = token::read(&parts.headers).map_err(|error| {
@@ -244,28 +242,33 @@ impl Gateway {
                 TokenError::Missing => Fault::NoToken,
                 TokenError::Clash(_) => Fault::AmbiguousToken,
             };
-            metrics.refused("no_token");
             // Claude Code asks with a bare HEAD whether anybody is there.
             if parts.method == Method::HEAD {
                 tracing::debug!(path = parts.uri.path(), error = %error, "request without a token");
             } else {
                 tracing::warn!(path = parts.uri.path(), error = %error, "request refused");
             }
-            Failure::new(fault, error.to_string()).answer(dialect)
+            self.refuse(&Failure::new(fault, error.to_string()), dialect)
         })?;
-        match self.authenticator.resolve(credentials.token.expose()).await {
+        let resolving = self.authenticator.resolve(credentials.token.expose());
+        let identity = timeout(self.settings.timeouts.identity, resolving).await;
+        match identity.unwrap_or(Err(Refused::Unavailable)) {
             Ok(identity) => Ok((identity, credentials)),
             Err(Refused::Credential | Refused::Scope) => {
-                metrics.refused("unauthorized");
-                Err(Failure::new(Fault::TokenRefused, "unauthorized").answer(dialect))
+                let failure = Failure::new(Fault::TokenRefused, "unauthorized");
+                Err(self.refuse(&failure, dialect))
             }
             Err(Refused::Unavailable) => {
-                metrics.refused("identity_unavailable");
-                let message =
-                    "the gateway cannot check credentials at the moment; try again shortly";
-                Err(Failure::new(Fault::IdentityUnknown, message).answer(dialect))
+                let text = "the gateway cannot check credentials at the moment; try again shortly";
+                Err(self.refuse(&Failure::new(Fault::IdentityUnknown, text), dialect))
             }
         }
+    }
+
+    /// Answers and counts a failure of which there is no record.
+    fn refuse(&self, failure: &Failure, dialect: Option<Dialect>) -> Response<Body> {
+        self.books.metrics.refused(failure.fault.code());
+        failure.answer(dialect)
     }
 
     fn terms(&self, provider: &Provider) -> Terms {

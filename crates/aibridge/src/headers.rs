@@ -50,7 +50,11 @@ const TRANSPORT: [&str; 5] =
     ["host", "accept-encoding", "content-length", "expect", "content-encoding"];
 
 /// Where the client sits.
-const FORWARDING: [&str; 6] = [
+const FORWARDING: [&str; 10] = [
+    "cf-connecting-ip",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",

@@ -14,6 +14,7 @@ use super::stream::StreamBody;
 use super::whole::{Begun, WholeBody};
 use super::{Credential, Exchange, Failure, Keys, Terms, cut_off};
 use crate::dialect::{Fault, error_type_of};
+use crate::facts::ErrorType;
 use crate::gateway::Body;
 use crate::headers::{INTERCEPTION_ID, for_client};
 use crate::upstream::RequestBody;
@@ -64,7 +65,7 @@ where
         }
     };
     match outcome {
-        Ok(beginning) => relay(job, exchange, beginning, asked_for_stream),
+        Ok(beginning) => relay(job, exchange, beginning, asked_for_stream).await,
         Err(failure) => fail(exchange, &failure).await,
     }
 }
@@ -147,7 +148,12 @@ fn is_stream(head: &Parts, asked: bool) -> bool {
         && (starts("text/event-stream") || (asked && !starts("application/json")))
 }
 
-fn relay(job: Job<'_>, exchange: Exchange, begun: Beginning, asked: bool) -> Response<Body> {
+async fn relay(
+    job: Job<'_>,
+    mut exchange: Exchange,
+    begun: Beginning,
+    asked: bool,
+) -> Response<Body> {
     let Beginning { head, upstream, first, length, deadline } = begun;
     let mut headers = for_client(&head.headers);
     insert_id(&mut headers, &exchange);
@@ -158,19 +164,34 @@ fn relay(job: Job<'_>, exchange: Exchange, begun: Beginning, asked: bool) -> Res
             headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
             Body::new(StreamBody::new(upstream, first, exchange, job.terms))
         }
-        first => {
-            let refusal = (!head.status.is_success()).then(|| {
-                let (provider, status) = (&job.terms.provider, head.status.as_u16());
-                (error_type_of(head.status), format!("provider {provider} answered {status}"))
-            });
-            let begun = Begun { first, length, deadline, refusal };
+        Some(first) => {
+            let begun =
+                Begun { first, length, deadline, refusal: refusal(&head, &job.terms.provider) };
             Body::new(WholeBody::new(upstream, begun, exchange, job.terms))
+        }
+        // A server never asks for the body of an answer without content, so it is ended here.
+        None => {
+            let refusal = refusal(&head, &job.terms.provider);
+            if refusal.is_none() {
+                exchange.interceptor.observe_body(&[]);
+            }
+            if let Some(settling) = exchange.end(Ended::Closed, refusal).settling {
+                settling.await;
+            }
+            Body::from(Bytes::new())
         }
     };
     let mut answer = Response::new(body);
     *answer.status_mut() = head.status;
     *answer.headers_mut() = headers;
     answer
+}
+
+/// What an answer without success is recorded as.
+fn refusal(head: &Parts, provider: &str) -> Option<(ErrorType, String)> {
+    let status = head.status;
+    let text = || format!("provider {provider} answered {}", status.as_u16());
+    (!status.is_success()).then(|| (error_type_of(status), text()))
 }
 
 async fn fail(mut exchange: Exchange, failure: &Failure) -> Response<Body> {

@@ -10,7 +10,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Exchange, Settling, Terms, cut_off};
 use crate::dialect::Dialect;
-use crate::facts::ErrorType;
 use crate::gateway::BodyError;
 use crate::ports::BoxFuture;
 use crate::sse::{self, Piece, Splitter};
@@ -45,7 +44,14 @@ enum Phase {
 
 impl StreamBody {
     /// `first` are the bytes that already came.
-    pub(super) fn new(upstream: Incoming, first: Bytes, exchange: Exchange, terms: Terms) -> Self {
+    pub(super) fn new(
+        upstream: Incoming,
+        first: Bytes,
+        mut exchange: Exchange,
+        terms: Terms,
+    ) -> Self {
+        // The status has gone out by the time that anything can go wrong here.
+        exchange.relayed = true;
         let now = Instant::now();
         // Deadlines only ever move later, so the earlier of the two is when to look for the first time.
         let first_look = now + terms.timeouts.keep_alive.min(terms.timeouts.stream_idle);
@@ -101,18 +107,7 @@ impl StreamBody {
     fn finish(&mut self, ended: Ended) {
         self.understand();
         self.splitter.finish();
-        let fault = match ended {
-            Ended::TimedOut => Some((
-                ErrorType::Timeout,
-                format!("provider {} stopped sending", self.terms.provider),
-            )),
-            Ended::UpstreamBroke => Some((
-                ErrorType::ServerError,
-                format!("provider {} broke off the stream", self.terms.provider),
-            )),
-            Ended::Closed | Ended::ClientGone | Ended::ShuttingDown => None,
-        };
-        let ending = self.exchange.end(ended, fault);
+        let ending = self.exchange.end(ended, None);
         // A stream that was cut short must not look complete: either the API's own error event says so,
         // or the connection is broken.
         let outcome = match (&ending.trailer, ending.failed, ended) {
@@ -178,7 +173,6 @@ impl http_body::Body for StreamBody {
         let this = self.get_mut();
         loop {
             if let Some(bytes) = this.out.pop_front() {
-                this.exchange.relayed = true;
                 this.flushed = false;
                 this.last_sent = Instant::now();
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));

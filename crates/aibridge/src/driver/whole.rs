@@ -71,8 +71,8 @@ enum Phase {
 
 /// What a [`WholeBody`] starts with.
 pub(super) struct Begun {
-    /// The bytes that already came; absent when there are none.
-    pub(super) first: Option<Bytes>,
+    /// The bytes that already came.
+    pub(super) first: Bytes,
     /// Length of the whole, as the provider declared it.
     pub(super) length: Option<u64>,
     pub(super) deadline: Instant,
@@ -94,9 +94,7 @@ impl WholeBody {
             terms,
             phase: Phase::Open,
         };
-        if let Some(first) = begun.first {
-            body.take(first);
-        }
+        body.take(begun.first);
         body
     }
 

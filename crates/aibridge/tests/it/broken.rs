@@ -75,7 +75,10 @@ async fn a_stream_that_breaks_inside_a_frame_ends_with_the_apis_error_event() {
     assert!(!answer.body.contains("Hello"), "half a frame is not passed on");
     let lines = world.book.lines();
     let end = lines.last().unwrap();
-    assert_eq!(end, r#"end "..." server_error provider p broke off the stream"#);
+    assert_eq!(
+        end,
+        r#"end "..." server_error the provider broke off before its answer was complete"#
+    );
     let tokens = lines.iter().find(|line| line.starts_with("tokens")).expect("a partial count");
     assert!(tokens.contains("in=10") && tokens.contains("partial=true"), "{tokens}");
 }
@@ -227,6 +230,66 @@ async fn a_client_that_leaves_a_stream_cancels_it_upstream_at_once() {
     assert!(end.starts_with(r#"end "..." client_gone"#), "{end}");
     let tokens = lines.iter().find(|line| line.starts_with("tokens")).expect("a partial count");
     assert!(tokens.contains("partial=true"), "{tokens}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_after_the_last_event_is_no_failure() {
+    let mut steps: Vec<_> = MESSAGE_STREAM.iter().map(|frame| send(frame)).collect();
+    steps.push(Step::Hang);
+    let (world, provider) = anthropic(Reply::stream(steps)).await;
+    let mut body = world.send(post("/p/v1/messages", STREAM)).await.into_body();
+    let mut read = 0;
+    while read < MESSAGE_STREAM.concat().len() {
+        read += chunk(&mut body).await.unwrap().len();
+    }
+    drop(body);
+    provider.cancelled().await;
+    let lines = world.book.ended().await;
+    assert!(
+        lines.iter().any(|line| line.starts_with("tokens") && line.contains("out=7")),
+        "{lines:?}"
+    );
+    assert_eq!(lines.last().unwrap(), r#"end "..." ok"#);
+}
+
+#[tokio::test]
+async fn a_complete_stream_whose_connection_then_breaks_is_no_failure() {
+    let mut steps: Vec<_> = MESSAGE_STREAM.iter().map(|frame| send(frame)).collect();
+    steps.push(Step::Break);
+    let (world, _provider) = anthropic(Reply::stream(steps)).await;
+    let answer = world.ask(post("/p/v1/messages", STREAM)).await;
+    assert_eq!((answer.body, answer.whole), (MESSAGE_STREAM.concat(), true));
+    assert_eq!(world.book.lines().pop().unwrap(), r#"end "..." ok"#);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_inside_its_first_frame_still_gets_an_error_event() {
+    let steps = vec![send(&MESSAGE_STREAM[0][..30]), Step::Break];
+    let (world, _provider) = anthropic(Reply::stream(steps)).await;
+    let answer = world.ask(post("/p/v1/messages", STREAM)).await;
+    assert_eq!((answer.status, answer.whole), (200, true));
+    assert!(answer.body.starts_with("event: error\ndata: {"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_answer_without_content_is_recorded_as_what_it_is() {
+    for (status, end) in [
+        (500, r#"end "..." server_error provider p answered 500"#),
+        (200, r#"end "..." server_error the provider's answer is not a JSON object of this API"#),
+    ] {
+        let (world, _provider) = anthropic(Reply::json(status, "")).await;
+        let mut socket = TcpStream::connect(world.serve().await).await.unwrap();
+        let length = BLOCKING.len();
+        let asked = format!(
+            "POST /p/v1/messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-api-key: {TOKEN}\r\n\
+             content-length: {length}\r\n\r\n{BLOCKING}"
+        );
+        socket.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(socket.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert_eq!(world.book.ended().await.pop().unwrap(), end);
+    }
 }
 
 #[tokio::test]

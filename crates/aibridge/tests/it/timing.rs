@@ -58,7 +58,7 @@ async fn a_stream_that_falls_silent_ends_with_an_error_event() {
     let trailer = answer.body.strip_prefix(MESSAGE_STREAM[0]).unwrap();
     assert!(trailer.starts_with("event: error\n"), "{trailer:?}");
     let end = world.book.lines().pop().unwrap();
-    assert_eq!(end, r#"end "..." timeout provider p stopped sending"#);
+    assert_eq!(end, r#"end "..." timeout the provider stopped sending its answer"#);
     provider.cancelled().await;
 }
 
