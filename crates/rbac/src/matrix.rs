@@ -119,7 +119,7 @@ mod tests {
             "| assign_role:read | S | S U |  |  | S |",
             "| workspace:create | O |  |  |  | -O | M |",
             "| workspace:share | -O -M | -M |  | -O |  |  |",
-            "| ai_seat:create | S |  |  |  |  |  |",
+            "| ai_seat:create | S |  |  |  |  |  |  |",
         ] {
             assert!(text.lines().any(|line| line == row), "{row}");
         }
