@@ -1,0 +1,188 @@
+//! `cargo xtask e2e`: real clients through a real gateway, and every record compared with what was served.
+
+mod clients;
+mod compare;
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::child::{Interrupt, Server, TICK};
+use crate::control::{Admin, Control, any_port};
+use crate::preflight;
+use crate::tree::Tree;
+use crate::up::{DEMO_KEY, random_word};
+use clients::Clients;
+
+/// Records are shipped in batches, so the last ones take a moment.
+const RECORDS_LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only install the clients.
+    #[arg(long)]
+    install: bool,
+    /// Talk to the fake provider without a gateway between: checks clients and provider alone.
+    #[arg(long)]
+    direct: bool,
+}
+
+pub(crate) fn run(tree: &Tree, args: &Args) -> Result<()> {
+    preflight::python()?;
+    preflight::npm()?;
+    if !args.direct {
+        preflight::postgres()?;
+    }
+    let clients = Clients::install(tree)?;
+    if args.install {
+        return Ok(());
+    }
+    let mut bins = vec![("testkit", "fake-provider")];
+    if !args.direct {
+        bins.push(("coderd", "coderd"));
+    }
+    let built = tree.build(&bins, false)?;
+    let interrupt = Interrupt::install()?;
+    // PostgreSQL's account must be able to pass through it.
+    let dir = env::temp_dir().join(format!("coder-e2e-{}", random_word(8)?));
+    fs::DirBuilder::new()
+        .mode(0o711)
+        .create(&dir)
+        .with_context(|| format!("cannot make {}", dir.display()))?;
+    let mut servers = Vec::new();
+    let outcome = match built.as_slice() {
+        [fake] => direct(&dir, fake, &clients, &interrupt, &mut servers),
+        [fake, coderd] => through(&dir, fake, coderd, &clients, &interrupt, &mut servers),
+        _ => bail!("nothing was built"),
+    };
+    let mut stopped = Ok(());
+    for server in servers.iter_mut().rev() {
+        stopped = stopped.and(server.stop(|| interrupt.came()));
+    }
+    match outcome.and(stopped) {
+        Ok(()) => {
+            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        Err(error) => {
+            for server in &servers {
+                eprintln!("{}", server.tail());
+            }
+            eprintln!("logs are kept in {}", dir.display());
+            Err(error)
+        }
+    }
+}
+
+fn start_provider(dir: &Path, program: &Path, interrupt: &Interrupt) -> Result<(Server, String)> {
+    let ready = dir.join("fake-provider.url");
+    let mut command = Command::new(program);
+    command.args(["--key", DEMO_KEY, "--ready-file"]).arg(&ready);
+    let log = dir.join("fake-provider.log");
+    let mut server = Server::start("fake-provider", &mut command, &log, Duration::from_secs(5))?;
+    let url = server.ready_file(&ready, interrupt)?;
+    Ok((server, url))
+}
+
+/// Clients and provider alone: what the clients saw is what was served.
+fn direct(
+    dir: &Path,
+    fake: &Path,
+    clients: &Clients,
+    interrupt: &Interrupt,
+    servers: &mut Vec<Server>,
+) -> Result<()> {
+    let (server, url) = start_provider(dir, fake, interrupt)?;
+    servers.push(server);
+    let seen = clients.run(&clients::Target {
+        anthropic: url.clone(),
+        openai: format!("{url}/v1"),
+        token: DEMO_KEY.to_owned(),
+        dir: dir.to_path_buf(),
+    })?;
+    let exchanges = Control::new(url).get("/__served")?.expect("asking the provider", &[200])?;
+    compare::direct(&seen, &exchanges)
+}
+
+fn through(
+    dir: &Path,
+    fake: &Path,
+    coderd: &Path,
+    clients: &Clients,
+    interrupt: &Interrupt,
+    servers: &mut Vec<Server>,
+) -> Result<()> {
+    let (server, upstream) = start_provider(dir, fake, interrupt)?;
+    servers.push(server);
+    let (server, control) = start_coderd(dir, coderd)?;
+    servers.push(server);
+    if let Some(server) = servers.last_mut() {
+        control.ready(server, interrupt, |_| {})?;
+    }
+    let password = random_word(24)?;
+    let admin = Admin { email: "e2e@localhost.localdomain", username: "e2e", password: &password };
+    control.create_first_user(&admin)?;
+    let token = control.make_token(&admin, "e2e")?;
+    let control = control.with_token(&token);
+    control.put_provider("anthropic", &upstream, DEMO_KEY)?;
+    control.put_provider("openai", &format!("{upstream}/v1"), DEMO_KEY)?;
+
+    let gateway = format!("{}/api/v2/aibridge", control.url);
+    let seen = clients.run(&clients::Target {
+        anthropic: format!("{gateway}/anthropic"),
+        openai: format!("{gateway}/openai/v1"),
+        token: token.clone(),
+        dir: dir.to_path_buf(),
+    })?;
+    for server in servers.iter_mut() {
+        server.check()?;
+    }
+    let exchanges =
+        Control::new(upstream).get("/__served")?.expect("asking the provider", &[200])?;
+    let recorded = records(&control, compare::answers(&exchanges).count(), interrupt)?;
+    compare::through(&seen, &exchanges, &recorded, &token)
+}
+
+fn start_coderd(dir: &Path, program: &Path) -> Result<(Server, Control)> {
+    let address = format!("127.0.0.1:{}", any_port()?);
+    let mut command = Command::new(program);
+    command.arg("server");
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("CODER_") {
+            command.env_remove(name);
+        }
+    }
+    let url = format!("http://{address}");
+    command
+        .env("CODER_HTTP_ADDRESS", &address)
+        .env("CODER_ACCESS_URL", &url)
+        .env("CODER_PG_DATA_DIR", dir.join("postgres"));
+    let log: PathBuf = dir.join("coderd.log");
+    let server = Server::start("coderd", &mut command, &log, Duration::from_secs(45))?;
+    Ok((server, Control::new(url)))
+}
+
+/// The interceptions, once `count` of them have ended.
+fn records(control: &Control, count: usize, interrupt: &Interrupt) -> Result<Value> {
+    let deadline = Instant::now() + RECORDS_LIMIT;
+    loop {
+        let page = control
+            .get("/api/v2/aibridge/interceptions?limit=1000")?
+            .expect("listing interceptions", &[200])?;
+        let rows = page.get("results").cloned().unwrap_or_default();
+        let list = rows.as_array().map_or(&[][..], Vec::as_slice);
+        let ended = list.iter().filter(|row| !row["ended_at"].is_null()).count();
+        // After the deadline the comparison says what is missing.
+        if ended >= count || Instant::now() > deadline {
+            return Ok(rows);
+        }
+        interrupt.check()?;
+        sleep(TICK);
+    }
+}
