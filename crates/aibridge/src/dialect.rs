@@ -102,7 +102,7 @@ impl Fault {
             Self::IdentityUnknown => Wording(503, "api_error", SERVER, "service_unavailable", E::ServerError),
             Self::NoRoute => Wording(404, "not_found_error", INVALID, "route_not_supported", E::BadRequest),
             Self::BadRequest => Wording(400, INVALID, INVALID, "invalid_request", E::BadRequest),
-            Self::NotImplemented => Wording(501, INVALID, INVALID, "not_supported", E::BadRequest),
+            Self::NotImplemented => Wording(501, INVALID, INVALID, "501", E::BadRequest),
             Self::TooLarge => Wording(413, "request_too_large", INVALID, "request_too_large", E::BadRequest),
             Self::EncodedBody => Wording(415, INVALID, INVALID, "unsupported_content_encoding", E::BadRequest),
             Self::BodyTimeout => Wording(408, "timeout_error", INVALID, "request_timeout", E::Timeout),

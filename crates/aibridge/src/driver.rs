@@ -3,7 +3,7 @@
 //! The order is the point. The start fact is appended before anything goes upstream and durable before
 //! the first byte of an answer is released. Bytes of a stream leave before they are understood. The
 //! remaining facts are durable before the end of the answer is released. Whatever interrupts this, also a
-//! client that leaves, dropping the [`Exchange`] writes the end fact, exactly once.
+//! client that leaves, dropping the exchange writes the end fact, exactly once.
 
 use std::sync::Arc;
 use std::time::Duration;

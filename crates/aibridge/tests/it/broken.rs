@@ -1,9 +1,13 @@
 //! Providers that fail and clients that leave: what the client gets and what is recorded.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 
 use aibridge::ProviderKind::{Anthropic, OpenAi};
 use bytes::Bytes;
+use http_body::Body as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -269,6 +273,51 @@ async fn a_stream_that_breaks_inside_its_first_frame_still_gets_an_error_event()
     let answer = world.ask(post("/p/v1/messages", STREAM)).await;
     assert_eq!((answer.status, answer.whole), (200, true));
     assert!(answer.body.starts_with("event: error\ndata: {"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_event_too_long_to_hold_back_is_closed_before_the_error_event() {
+    let long = format!("event: content_block_delta\ndata: {}", "x".repeat(2 * 1024 * 1024));
+    let steps = vec![send(MESSAGE_STREAM[0]), send(&long), Step::Break];
+    let (world, _provider) = anthropic(Reply::stream(steps)).await;
+    let answer = world.ask(post("/p/v1/messages", STREAM)).await;
+    let (before, error) =
+        answer.body.rsplit_once("\n\nevent: error\n").expect("an event of its own");
+    assert!(error.ends_with("}\n\n"), "{error:?}");
+    let start = before.strip_prefix(MESSAGE_STREAM[0]).unwrap();
+    assert!(!start.is_empty() && long.starts_with(start), "what was relayed is the provider's");
+}
+
+#[tokio::test]
+async fn a_break_after_the_providers_own_error_event_adds_nothing_and_is_no_good_end() {
+    let overloaded = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    let steps = vec![send(MESSAGE_STREAM[0]), send(overloaded), Step::Break];
+    let (world, _provider) = anthropic(Reply::stream(steps)).await;
+    let answer = world.ask(post("/p/v1/messages", STREAM)).await;
+    assert_eq!(answer.body, [MESSAGE_STREAM[0], overloaded].concat());
+    assert!(!answer.whole);
+    assert_eq!(world.book.lines().pop().unwrap(), r#"end "..." overloaded Overloaded"#);
+}
+
+#[tokio::test]
+async fn frames_are_written_out_before_they_are_understood() {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let steps = vec![send(&MESSAGE_STREAM[..2].concat()), Step::Hang];
+    let (world, _provider) = anthropic(Reply::stream(steps)).await;
+    let mut body = world.send(post("/p/v1/messages", STREAM)).await.into_body();
+    for frame in &MESSAGE_STREAM[..2] {
+        assert_eq!(chunk(&mut body).await.unwrap(), frame);
+    }
+    // The body asks to be polled again at once and does nothing else: the server's turn to write.
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let polled = Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending() && woken.0.load(Ordering::SeqCst));
 }
 
 #[tokio::test]
