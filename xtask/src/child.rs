@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,6 +18,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// How much of a log is shown when its process fails.
 const TAIL_BYTES: u64 = 4_096;
+/// A log that is longer when a server starts is put aside.
+const LOG_BYTES_MAX: u64 = 16 << 20;
 
 /// Whether the user asked the command to end.
 #[derive(Clone, Debug)]
@@ -75,9 +78,11 @@ impl Server {
         log: &Path,
         grace: Duration,
     ) -> Result<Self> {
+        turn_over(log)?;
         let file = fs::OpenOptions::new()
             .append(true)
             .create(true)
+            .mode(0o600)
             .open(log)
             .with_context(|| format!("cannot open {}", log.display()))?;
         let from = file.metadata().map_or(0, |meta| meta.len());
@@ -177,6 +182,15 @@ impl Drop for Server {
             eprintln!("{error:#}");
         }
     }
+}
+
+/// Keeps a log of many runs from growing for ever: a long one is put aside, in place of the one before.
+fn turn_over(log: &Path) -> Result<()> {
+    if fs::metadata(log).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX) {
+        fs::rename(log, log.with_extension("log.old"))
+            .with_context(|| format!("cannot rename {}", log.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

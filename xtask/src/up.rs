@@ -162,7 +162,7 @@ fn start_coderd(state: &State, program: &PathBuf) -> Result<(Server, String)> {
         command.env("CODER_HTTP_ADDRESS", &address);
         address
     };
-    let url = format!("http://{address}");
+    let url = url_of(&address);
     for (name, value) in [
         ("CODER_PG_DATA_DIR", state.dir.join("postgres").into_os_string()),
         ("CODER_ACCESS_URL", OsString::from(&url)),
@@ -174,6 +174,14 @@ fn start_coderd(state: &State, program: &PathBuf) -> Result<(Server, String)> {
     let log = state.dir.join("coderd.log");
     let server = Server::start("coderd", &mut command, &log, CODERD_GRACE)?;
     Ok((server, url))
+}
+
+/// How this machine reaches an address that a server listens on.
+fn url_of(address: &str) -> String {
+    match address.rsplit_once(':') {
+        Some(("" | "0.0.0.0" | "[::]", port)) => format!("http://127.0.0.1:{port}"),
+        _ => format!("http://{address}"),
+    }
 }
 
 /// The options of coderd that the environment sets. Values are not shown: some are secrets.
@@ -234,6 +242,24 @@ impl Line {
     fn end(&mut self) {
         if self.since.is_some() && std::io::stdout().is_terminal() {
             print!("\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_means_everywhere_is_reached_on_loopback() {
+        for (address, url) in [
+            ("127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("0.0.0.0:80", "http://127.0.0.1:80"),
+            (":80", "http://127.0.0.1:80"),
+            ("[::]:80", "http://127.0.0.1:80"),
+            ("[::1]:80", "http://[::1]:80"),
+        ] {
+            assert_eq!(url_of(address), url);
         }
     }
 }
