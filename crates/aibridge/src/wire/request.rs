@@ -57,3 +57,15 @@ pub(super) fn text(value: Option<View<'_>>) -> Option<String> {
 pub(super) fn is(value: Option<View<'_>>, wanted: &str) -> bool {
     value.and_then(View::string).is_some_and(|text| text == wanted)
 }
+
+/// Whether a message is the client program's instruction, not part of the conversation. Programs put some
+/// behind the user's last message.
+pub(super) fn is_instruction(message: View<'_>) -> bool {
+    let role = message.field("role");
+    is(role, "system") || is(role, "developer")
+}
+
+/// The message that the model is to react to, given the last one first.
+pub(super) fn asked_for<'a>(messages: &[View<'a>]) -> Option<View<'a>> {
+    messages.iter().copied().find(|message| !is_instruction(*message))
+}

@@ -2,7 +2,9 @@
 
 use crate::json::{self, View};
 use crate::prompt;
-use crate::wire::request::{flag, is, malformed, model, open, text};
+use crate::wire::request::{
+    asked_for, flag, is, is_instruction, malformed, model, open, text,
+};
 use crate::wire::{Asked, BadRequest};
 
 /// A request as read.
@@ -22,7 +24,7 @@ pub(super) fn read(body: &[u8]) -> Result<Read, BadRequest> {
         model: model(name)?,
         stream: flag(stream, "stream")?,
         prompt: prompt::last(&last, said),
-        correlating_tool_call_id: last.first().and_then(|message| {
+        correlating_tool_call_id: asked_for(&last).and_then(|message| {
             let [role, id] = message.fields(["role", "tool_call_id"]);
             is(role, "tool").then(|| text(id)).flatten()
         }),
@@ -41,6 +43,9 @@ pub(super) fn read(body: &[u8]) -> Result<Read, BadRequest> {
 
 /// What a person said in this message.
 fn said(message: View<'_>) -> prompt::Said {
+    if is_instruction(message) {
+        return prompt::Said::Wrappers;
+    }
     let [role, content] = message.fields(["role", "content"]);
     content.filter(|_| is(role, "user")).map_or(prompt::Said::Nothing, prompt::last_text)
 }

@@ -2,7 +2,7 @@
 
 use crate::json::View;
 use crate::prompt;
-use crate::wire::request::{flag, is, model, open, text};
+use crate::wire::request::{asked_for, flag, is, is_instruction, model, open, text};
 use crate::wire::{Asked, BadRequest};
 
 /// Reads the request.
@@ -13,12 +13,15 @@ pub(super) fn read(body: &[u8]) -> Result<Asked, BadRequest> {
         model: model(name)?,
         stream: flag(stream, "stream")?,
         prompt: prompt::last(&last, said),
-        correlating_tool_call_id: last.first().and_then(|message| tool_result(*message)),
+        correlating_tool_call_id: asked_for(&last).and_then(tool_result),
     })
 }
 
 /// What a person said in this message.
 fn said(message: View<'_>) -> prompt::Said {
+    if is_instruction(message) {
+        return prompt::Said::Wrappers;
+    }
     let [role, content] = message.fields(["role", "content"]);
     content.filter(|_| is(role, "user")).map_or(prompt::Said::Nothing, prompt::last_text)
 }

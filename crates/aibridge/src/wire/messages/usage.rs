@@ -14,6 +14,7 @@ pub(super) struct Usage {
     cache_write_5m: Option<i64>,
     web_searches: Option<i64>,
     web_fetches: Option<i64>,
+    thinking: Option<i64>,
 }
 
 impl Usage {
@@ -21,13 +22,14 @@ impl Usage {
     /// some servers put zeros where they repeat nothing.
     pub(super) fn merge(&mut self, usage: Option<View<'_>>) {
         let Some(usage) = usage else { return };
-        let [input, output, read, write, creation, server] = usage.fields([
+        let [input, output, read, write, creation, server, details] = usage.fields([
             "input_tokens",
             "output_tokens",
             "cache_read_input_tokens",
             "cache_creation_input_tokens",
             "cache_creation",
             "server_tool_use",
+            "output_tokens_details",
         ]);
         let inner = |object: Option<View<'_>>, key| object.and_then(|o| o.field(key)?.count());
         for (slot, value) in [
@@ -39,6 +41,7 @@ impl Usage {
             (&mut self.cache_write_5m, inner(creation, "ephemeral_5m_input_tokens")),
             (&mut self.web_searches, inner(server, "web_search_requests")),
             (&mut self.web_fetches, inner(server, "web_fetch_requests")),
+            (&mut self.thinking, inner(details, "thinking_tokens")),
         ] {
             *slot = value.filter(|&n| n > 0).or(*slot).or(value);
         }
@@ -60,6 +63,7 @@ impl Usage {
             ("cache_ephemeral_5m_input", self.cache_write_5m),
             ("web_search_requests", self.web_searches),
             ("web_fetch_requests", self.web_fetches),
+            ("output_thinking", self.thinking),
         ];
         let extra = extra.into_iter().filter_map(|(name, n)| Some((name.to_owned(), n?))).collect();
         Some(Counts { input, output, cache_read, cache_write, extra })

@@ -2,7 +2,9 @@
 
 use crate::json::View;
 use crate::prompt;
-use crate::wire::request::{flag, is, malformed, model, open, text};
+use crate::wire::request::{
+    asked_for, flag, is, is_instruction, malformed, model, open, text,
+};
 use crate::wire::{Asked, BadRequest, BadRequestKind};
 
 /// The client's wording is part of the wire.
@@ -24,12 +26,15 @@ pub(super) fn read(body: &[u8]) -> Result<Asked, BadRequest> {
         Some(input) => prompt::last(&[input], prompt::joined_texts),
         None => prompt::last(&last, said),
     };
-    let correlating_tool_call_id = last.first().and_then(|item| tool_output(*item));
+    let correlating_tool_call_id = asked_for(&last).and_then(tool_output);
     Ok(Asked { model, stream, prompt, correlating_tool_call_id })
 }
 
 /// What a person said in this item.
 fn said(item: View<'_>) -> prompt::Said {
+    if is_instruction(item) {
+        return prompt::Said::Wrappers;
+    }
     let [role, content] = item.fields(["role", "content"]);
     content.filter(|_| is(role, "user")).map_or(prompt::Said::Nothing, prompt::joined_texts)
 }
