@@ -12,7 +12,7 @@ CREATE TABLE ai_providers (
     settings_key_id text,
     created_at      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
-    CONSTRAINT ai_providers_settings_key_fk FOREIGN KEY (settings_key_id) REFERENCES dbcrypt_keys (active_key_digest),
+    CONSTRAINT ai_providers_settings_key_fk FOREIGN KEY (settings_key_id) REFERENCES dbcrypt_keys (active_key_digest) ON DELETE RESTRICT,
     CONSTRAINT ai_providers_type_known      CHECK (type IN ('openai', 'anthropic', 'azure', 'bedrock', 'google', 'openai-compat', 'openrouter', 'vercel', 'copilot')),
     CONSTRAINT ai_providers_name_check      CHECK (name ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(name) <= 64)
 );
@@ -29,7 +29,7 @@ CREATE TABLE ai_provider_keys (
     created_at     timestamptz NOT NULL,
     updated_at     timestamptz NOT NULL,
     CONSTRAINT ai_provider_keys_provider_fk FOREIGN KEY (provider_id)    REFERENCES ai_providers (id) ON DELETE CASCADE,
-    CONSTRAINT ai_provider_keys_key_fk      FOREIGN KEY (api_key_key_id) REFERENCES dbcrypt_keys (active_key_digest)
+    CONSTRAINT ai_provider_keys_key_fk      FOREIGN KEY (api_key_key_id) REFERENCES dbcrypt_keys (active_key_digest) ON DELETE RESTRICT
 );
 CREATE INDEX ai_provider_keys_provider_idx ON ai_provider_keys (provider_id, created_at, id); -- the order of failover
 CREATE INDEX ai_provider_keys_key_idx      ON ai_provider_keys (api_key_key_id);

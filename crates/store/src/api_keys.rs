@@ -47,7 +47,7 @@ const fn object(owner: UserId) -> Object<'static> {
 }
 
 /// Stores a key. Needs `create` on the keys of its user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct InsertApiKey(pub ApiKey);
 
 impl Query for InsertApiKey {

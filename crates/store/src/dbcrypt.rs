@@ -65,21 +65,21 @@ struct Row {
 /// Refuses keys that do not fit, and notes the primary key when it is new.
 pub(crate) async fn check(
     pool: &Pool<AsyncPgConnection>,
-    ring: &Keyring,
+    keyring: &Keyring,
     rng: &SharedRng,
     clock: &SharedClock,
 ) -> Result<(), KeyCheckError> {
-    let mut conn = pool.get().await.map_err(Error::unavailable)?;
-    AnsiTransactionManager::begin_transaction_sql(&mut *conn, "BEGIN")
+    let mut pooled = pool.get().await.map_err(Error::unavailable)?;
+    AnsiTransactionManager::begin_transaction_sql(&mut *pooled, "BEGIN")
         .await
         .map_err(Error::from)?;
-    let outcome = check_in_tx(&mut conn, ring, rng, clock).await;
-    settle(&mut conn, outcome).await
+    let outcome = check_in_tx(&mut pooled, keyring, rng, clock).await;
+    settle(&mut pooled, outcome).await
 }
 
 async fn check_in_tx(
     conn: &mut AsyncPgConnection,
-    ring: &Keyring,
+    keyring: &Keyring,
     rng: &SharedRng,
     clock: &SharedClock,
 ) -> Result<(), KeyCheckError> {
@@ -93,10 +93,10 @@ async fn check_in_tx(
         .load(conn)
         .await
         .map_err(Error::from)?;
-    let keys = Keys { ring, rng: &**rng };
+    let keys = Keys { ring: keyring, rng: &**rng };
     for row in &rows {
         let Some(digest) = &row.active_key_digest else { continue };
-        if !ring.holds(digest) {
+        if !keyring.holds(digest) {
             return Err(KeyCheckError::NotHeld { digest: digest.clone() });
         }
         let opened = keys.open(TEST, place(row.number), &row.test, Some(digest));
@@ -105,7 +105,7 @@ async fn check_in_tx(
         }
         return Err(KeyCheckError::Wrong { digest: digest.clone() });
     }
-    let Some(primary) = ring.primary_digest() else { return Ok(()) };
+    let Some(primary) = keyring.primary_digest() else { return Ok(()) };
     if rows.iter().any(|row| row.revoked_key_digest.as_deref() == Some(primary)) {
         return Err(KeyCheckError::Revoked { digest: primary.to_owned() });
     }

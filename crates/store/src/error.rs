@@ -70,8 +70,8 @@ pub struct Denial {
 }
 
 impl Error {
-    pub(crate) fn seal(source: crypt::SealError) -> Self {
-        Self::Keyring { table: "any", column: "any", source: Box::new(source) }
+    pub(crate) fn seal(at: SealedColumn, source: crypt::SealError) -> Self {
+        Self::Keyring { table: at.table, column: at.column, source: Box::new(source) }
     }
 
     pub(crate) fn open(at: SealedColumn, source: crypt::OpenError) -> Self {
@@ -111,38 +111,30 @@ impl From<DieselError> for Error {
             };
         };
         let constraint = info.constraint_name().map_or(Constraint::Unknown, Constraint::from_name);
-        let message = info.message().to_owned();
-        let source: Source = Box::new(DieselError::DatabaseError(kind_again(&kind), info));
-        match kind {
-            DatabaseErrorKind::UniqueViolation => Self::Conflict(constraint),
-            DatabaseErrorKind::ForeignKeyViolation => Self::Missing(constraint),
-            DatabaseErrorKind::CheckViolation => Self::Check(constraint),
-            DatabaseErrorKind::SerializationFailure => Self::Serialization(source),
+        let message = info.message();
+        let class: fn(Source) -> Self = match &kind {
+            DatabaseErrorKind::UniqueViolation => return Self::Conflict(constraint),
+            DatabaseErrorKind::ForeignKeyViolation => return Self::Missing(constraint),
+            DatabaseErrorKind::CheckViolation => return Self::Check(constraint),
+            DatabaseErrorKind::SerializationFailure => Self::Serialization,
             DatabaseErrorKind::ReadOnlyTransaction
             | DatabaseErrorKind::ClosedConnection
-            | DatabaseErrorKind::UnableToSendCommand => Self::Unavailable(source),
-            // diesel has no kind of its own for these classes (40P01, 57P01, 57P02, 57P03, 53300).
-            _ if message.contains("deadlock detected") => Self::Serialization(source),
-            _ if message.contains("terminating connection")
-                || message.contains("the database system is")
-                || message.contains("too many clients")
-                || message.contains("too many connections")
-                || message.contains("connection closed") =>
-            {
-                Self::Unavailable(source)
-            }
-            _ => Self::Internal(source),
-        }
+            | DatabaseErrorKind::UnableToSendCommand => Self::Unavailable,
+            // diesel has no kind of its own for these classes (40P01; 53300, 57014, 57P01 to 57P03).
+            _ if message.contains("deadlock detected") => Self::Serialization,
+            _ if UNAVAILABLE.iter().any(|text| message.contains(text)) => Self::Unavailable,
+            _ => Self::Internal,
+        };
+        class(Box::new(DieselError::DatabaseError(kind, info)))
     }
 }
 
-/// diesel's kind is not `Clone`; the error is rebuilt around its parts.
-fn kind_again(kind: &DatabaseErrorKind) -> DatabaseErrorKind {
-    match kind {
-        DatabaseErrorKind::SerializationFailure => DatabaseErrorKind::SerializationFailure,
-        DatabaseErrorKind::ReadOnlyTransaction => DatabaseErrorKind::ReadOnlyTransaction,
-        DatabaseErrorKind::ClosedConnection => DatabaseErrorKind::ClosedConnection,
-        DatabaseErrorKind::UnableToSendCommand => DatabaseErrorKind::UnableToSendCommand,
-        _ => DatabaseErrorKind::Unknown,
-    }
-}
+/// What servers say when they are stopping, starting, full, or out of patience.
+const UNAVAILABLE: [&str; 6] = [
+    "terminating connection",
+    "the database system is",
+    "too many clients",
+    "too many connections",
+    "connection closed",
+    "canceling statement due to",
+];

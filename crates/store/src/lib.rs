@@ -27,6 +27,7 @@ mod pk;
 mod query;
 mod rows;
 #[rustfmt::skip]
+#[expect(clippy::wildcard_imports, clippy::doc_markdown, reason = "generated from the migrations")]
 pub mod schema;
 mod sealed;
 mod stack;

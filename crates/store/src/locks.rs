@@ -47,3 +47,5 @@ impl Query for Acquire {
         })
     }
 }
+
+crate::queries![Acquire];

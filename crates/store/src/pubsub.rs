@@ -157,7 +157,7 @@ impl Shared {
             tracing::error!("the PostgreSQL connection URL is not valid, listening is off");
             return;
         };
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_mins(1));
         while !stopping.begun() {
             let ended = tokio::select! {
                 ended = self.session(&config, &mut backoff) => ended,
@@ -194,8 +194,7 @@ impl Shared {
     where
         S: tokio_postgres::tls::TlsStream + Unpin,
     {
-        let listen: String =
-            Channel::ALL.iter().map(|channel| format!("LISTEN {};", channel.name())).collect();
+        let listen = Channel::ALL.map(|channel| format!("LISTEN {}", channel.name())).join("; ");
         let mut listening = std::pin::pin!(client.batch_execute(&listen));
         let mut ready = false;
         loop {
@@ -233,3 +232,5 @@ impl Shared {
         }
     }
 }
+
+crate::queries![Publish];

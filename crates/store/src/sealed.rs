@@ -101,7 +101,10 @@ impl Keys<'_> {
         row: Uuid,
         secret: &Secret<String>,
     ) -> Result<SealedPair, Error> {
-        let sealed = self.ring.seal(place(at, row), secret, self.rng).map_err(Error::seal)?;
+        let sealed = self
+            .ring
+            .seal(place(at, row), secret, self.rng)
+            .map_err(|source| Error::seal(at, source))?;
         Ok(SealedPair { value: Sealed(sealed.text), key_id: sealed.key_digest })
     }
 

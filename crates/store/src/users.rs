@@ -351,6 +351,8 @@ pub struct Membership {
     pub shareable_workspace_owners: String,
 }
 
+type MembershipRow = (Pk<OrganizationId>, Vec<String>, Vec<String>, String);
+
 /// All that a subject is made of.
 #[derive(Clone, Debug)]
 pub struct Authorization {
@@ -385,23 +387,22 @@ impl Query for GetAuthorization {
         Box::pin(async move {
             let user =
                 users::table.find(Pk(self.id)).select(User::as_select()).first(db.conn()).await?;
-            let memberships: Vec<(Pk<OrganizationId>, Vec<String>, Vec<String>, String)> =
-                organization_members::table
-                    .inner_join(
-                        organizations::table
-                            .on(organizations::id.eq(organization_members::organization_id)),
-                    )
-                    .filter(organization_members::user_id.eq(Pk(self.id)))
-                    .filter(organizations::deleted.eq(false))
-                    .order(organizations::id)
-                    .select((
-                        organizations::id,
-                        organization_members::roles,
-                        organizations::default_org_member_roles,
-                        organizations::shareable_workspace_owners,
-                    ))
-                    .load(db.conn())
-                    .await?;
+            let memberships: Vec<MembershipRow> = organization_members::table
+                .inner_join(
+                    organizations::table
+                        .on(organizations::id.eq(organization_members::organization_id)),
+                )
+                .filter(organization_members::user_id.eq(Pk(self.id)))
+                .filter(organizations::deleted.eq(false))
+                .order(organizations::id)
+                .select((
+                    organizations::id,
+                    organization_members::roles,
+                    organizations::default_org_member_roles,
+                    organizations::shareable_workspace_owners,
+                ))
+                .load(db.conn())
+                .await?;
             let groups: Vec<Option<Pk<GroupId>>> = group_members_expanded::table
                 .filter(group_members_expanded::user_id.eq(Pk(self.id)))
                 .select(group_members_expanded::group_id)

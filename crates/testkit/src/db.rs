@@ -193,7 +193,9 @@ fn serve(ready: &mpsc::Sender<Result<Secret<String>>>, dropped: &mpsc::Receiver<
 /// A shell that outlives this process by a moment: when its input ends, it ends the server and removes the
 /// directory.
 fn watchdog(dir: &Path) -> Option<Child> {
-    let script = r#"read -r _
+    // Ctrl-C reaches the whole group; this one has to outlive it.
+    let script = r#"trap '' INT TERM HUP
+        read -r _
         [ -f "$1/postgres/pg/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$1/postgres/pg/postmaster.pid")" 2>/dev/null
         for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" 2>/dev/null && exit 0; sleep 0.2; done"#;
     Command::new("sh")

@@ -1,0 +1,183 @@
+//! Who may run what: the table of all queries, and a subject without any right against each of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rbac::Subject;
+use store::{
+    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs,
+    interceptions, locks, organizations, pubsub, site_configs, users,
+};
+use testkit::TestDb;
+
+use crate::samples::{Refusal, Visitor, visit_all};
+use crate::scene::{fixture, migrations, subject, tree, user_id};
+
+/// The lists of all modules.
+const LISTS: &[&[&str]] = &[
+    ai_providers::QUERIES,
+    api_keys::QUERIES,
+    audit_logs::QUERIES,
+    interceptions::QUERIES,
+    locks::QUERIES,
+    organizations::QUERIES,
+    pubsub::QUERIES,
+    site_configs::QUERIES,
+    users::QUERIES,
+];
+
+#[derive(Default)]
+struct Names(Vec<&'static str>);
+
+impl Visitor for Names {
+    fn visit<Q: Query>(&mut self, _: Q, _: Refusal<Q>) {
+        self.0.push(Q::NAME);
+    }
+}
+
+#[test]
+fn every_listed_query_has_one_sample_and_every_list_is_known() {
+    let mut names = Names::default();
+    visit_all(&mut names);
+    let sampled: BTreeSet<&str> = names.0.iter().copied().collect();
+    assert_eq!(sampled.len(), names.0.len(), "two queries of one name");
+    let listed: BTreeSet<&str> = LISTS.iter().flat_map(|list| list.iter().copied()).collect();
+    assert_eq!(listed, sampled, "left: lists of the modules, right: samples");
+    let with_list = fs::read_dir(tree("crates/store/src"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .filter(|path| fs::read_to_string(path).unwrap().contains("\ncrate::queries!["))
+        .count();
+    assert_eq!(with_list, LISTS.len(), "a module's list is missing in this test");
+}
+
+#[test]
+fn names_are_made_of_module_and_verb() {
+    for name in LISTS.iter().flat_map(|list| list.iter()) {
+        let (module, query) = name.split_once('.').unwrap();
+        assert!(tree(&format!("crates/store/src/{module}.rs")).is_file(), "{name}");
+        let shaped = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        assert!(shaped(module) && shaped(query) && !query.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn the_committed_table_of_access_rules_is_the_printed_one() {
+    let printed = Command::new(env!("CARGO_BIN_EXE_store-access")).output().unwrap();
+    assert!(printed.status.success());
+    let committed = fs::read_to_string(tree("docs/generated/store-access.md")).unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(committed, printed, "review the change, then run `cargo xtask gen access`");
+}
+
+type Attempt = Box<dyn FnOnce(Full, Arc<Subject>) -> BoxFuture<'static, Result<(), String>>>;
+
+/// Every query, ready to be run by somebody, with what that should lead to.
+#[derive(Default)]
+struct Attempts(Vec<(&'static str, Attempt)>);
+
+impl Visitor for Attempts {
+    fn visit<Q: Query>(&mut self, query: Q, refusal: Refusal<Q>) {
+        let attempt: Attempt = Box::new(move |store, subject| {
+            Box::pin(async move {
+                let access = query.access();
+                let shown = format!("{access:?}");
+                let outcome = store.run(Call::by(&subject), query).await;
+                match (access, refusal, outcome) {
+                    (Access::Before(checks), Refusal::Inputs, Err(Error::Denied(denial))) => {
+                        let first = format!(
+                            "before: {}:{}",
+                            denial.resource.as_str(),
+                            denial.action.as_str()
+                        );
+                        let as_ruled = !checks.is_empty() && shown.starts_with(&first);
+                        as_ruled.then_some(()).ok_or(format!("{shown}, but denied {first}"))
+                    }
+                    (
+                        Access::Load(_) | Access::After(_),
+                        Refusal::Row(action, resource),
+                        Err(Error::Denied(denial)),
+                    ) => {
+                        let as_sampled = (denial.action, denial.resource) == (action, resource);
+                        as_sampled.then_some(()).ok_or(format!("{denial:?}"))
+                    }
+                    (Access::Rows(..), Refusal::Empty(is_empty), Ok(out)) => {
+                        is_empty(&out).then_some(()).ok_or("rows".to_owned())
+                    }
+                    (Access::Open(_), Refusal::Nothing, Ok(_)) => Ok(()),
+                    (_, _, Ok(_)) => Err(format!("{shown}: let through")),
+                    (_, _, Err(error)) => Err(format!("{shown}: {error}")),
+                }
+            })
+        });
+        self.0.push((Q::NAME, attempt));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_anything_out_of_any_query() {
+    let db = TestDb::new().await;
+    let store = db.store().await.unwrap();
+    for migration in migrations() {
+        fixture(&db, &migration).await;
+    }
+    let before = db.sql(ROWS).await.unwrap();
+    let nobody = subject(user_id(1000), &[]);
+    let mut attempts = Attempts::default();
+    visit_all(&mut attempts);
+    let mut wrong = Vec::new();
+    for (name, attempt) in attempts.0 {
+        if let Err(why) = attempt(store.clone(), Arc::clone(&nobody)).await {
+            wrong.push(format!("{name}: {why}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(db.sql(ROWS).await.unwrap(), before, "something was written");
+}
+
+/// A digest of all that could have been changed.
+const ROWS: &str = "SELECT md5(string_agg(t, '|' ORDER BY t)) FROM (
+    SELECT u::text AS t FROM users u UNION ALL SELECT k::text FROM api_keys k
+    UNION ALL SELECT o::text FROM organizations o UNION ALL SELECT m::text FROM organization_members m
+    UNION ALL SELECT p::text FROM ai_providers p UNION ALL SELECT k::text FROM ai_provider_keys k
+    UNION ALL SELECT s::text FROM site_configs s UNION ALL SELECT a::text FROM audit_logs a
+    UNION ALL SELECT i::text FROM aibridge_interceptions i) rows";
+
+/// The same samples show that the refusals above come from the rules and not from missing rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_gets_rows_out_of_every_list() {
+    struct Lists(Vec<(&'static str, Attempt)>);
+    impl Visitor for Lists {
+        fn visit<Q: Query>(&mut self, query: Q, refusal: Refusal<Q>) {
+            let Refusal::Empty(is_empty) = refusal else { return };
+            let attempt: Attempt = Box::new(move |store, subject| {
+                Box::pin(async move {
+                    match store.run(Call::by(&subject), query).await {
+                        Ok(out) if is_empty(&out) => Err("nothing".to_owned()),
+                        Ok(_) => Ok(()),
+                        Err(error) => Err(error.to_string()),
+                    }
+                })
+            });
+            self.0.push((Q::NAME, attempt));
+        }
+    }
+    let db = TestDb::new().await;
+    let store = db.store().await.unwrap();
+    for migration in migrations() {
+        fixture(&db, &migration).await;
+    }
+    db.sql("UPDATE api_keys SET login_type = 'token', token_name = 'ci'").await.unwrap();
+    let mut lists = Lists(Vec::new());
+    visit_all(&mut lists);
+    assert!(!lists.0.is_empty());
+    for (name, attempt) in lists.0 {
+        attempt(store.clone(), crate::scene::owner())
+            .await
+            .unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+}
