@@ -92,22 +92,45 @@ CREATE FUNCTION uuid_v7_floor(instant timestamptz) RETURNS uuid LANGUAGE sql IMM
 $$;
 
 -- Makes the partitions of the month of `instant` and of the two months after it, where they are missing.
--- Safe to call at any time and from several servers at once.
+-- Rows that came before their partition was there move into it. Safe to call at any time and from several
+-- servers at once.
 CREATE FUNCTION aibridge_ensure_partitions(instant timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    parent text;
-    month  timestamptz;
-    part   text;
+    parent  text;
+    month   timestamptz;
+    part    text;
+    key     text;
+    bottom  uuid;
+    top     uuid;
+    columns text;
+    locked  boolean := false;
 BEGIN
+    -- Writers share this lock: they touch the tables in another order than readers do.
     PERFORM pg_advisory_xact_lock(14);
     FOR i IN 0..2 LOOP
         month := (date_trunc('month', instant AT TIME ZONE 'UTC') + make_interval(months => i)) AT TIME ZONE 'UTC';
+        bottom := uuid_v7_floor(month);
+        top := uuid_v7_floor((date_trunc('month', month AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC');
         FOREACH parent IN ARRAY ARRAY['aibridge_interceptions', 'aibridge_token_usages', 'aibridge_user_prompts', 'aibridge_tool_usages', 'aibridge_model_thoughts'] LOOP
             part := parent || to_char(month AT TIME ZONE 'UTC', '_YYYYMM');
-            IF to_regclass(part) IS NULL THEN
-                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', part, parent,
-                    uuid_v7_floor(month), uuid_v7_floor((date_trunc('month', month AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC'));
+            CONTINUE WHEN to_regclass(part) IS NOT NULL;
+            IF NOT locked THEN
+                -- All at once, in the order in which pages are read, so that nobody waits for each other.
+                LOCK TABLE ONLY aibridge_interceptions, ONLY aibridge_token_usages, ONLY aibridge_user_prompts,
+                           ONLY aibridge_tool_usages, ONLY aibridge_model_thoughts IN ACCESS EXCLUSIVE MODE;
+                locked := true;
             END IF;
+            key := CASE parent WHEN 'aibridge_interceptions' THEN 'id' ELSE 'interception_id' END;
+            SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
+              FROM pg_attribute
+             WHERE attrelid = parent::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
+            -- The default partition must not hold rows of a partition that is made, so they wait outside.
+            EXECUTE format('CREATE TEMPORARY TABLE aibridge_moving ON COMMIT DROP AS SELECT %s FROM %I WHERE %I >= %L AND %I < %L',
+                columns, parent || '_other', key, bottom, key, top);
+            EXECUTE format('DELETE FROM %I WHERE %I >= %L AND %I < %L', parent || '_other', key, bottom, key, top);
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', part, parent, bottom, top);
+            EXECUTE format('INSERT INTO %I (%s) SELECT %s FROM aibridge_moving', part, columns, columns);
+            DROP TABLE aibridge_moving;
         END LOOP;
     END LOOP;
 END $$;

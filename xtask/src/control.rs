@@ -12,8 +12,9 @@ use crate::child::{Interrupt, Server, TICK};
 
 /// How long a first start may take: a server may have to be downloaded and initialised.
 const START_LIMIT: Duration = Duration::from_mins(5);
-/// The life of the token that `up` makes. One that has ended is replaced at the next start.
-const TOKEN_LIFE: Duration = Duration::from_hours(30 * 24);
+/// The life of the token that `up` makes: the longest that owners get by default. Use prolongs it, and one
+/// that has ended is replaced at the next start.
+const TOKEN_LIFE: Duration = Duration::from_hours(7 * 24);
 /// More than a page of interceptions with long prompts.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 

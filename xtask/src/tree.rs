@@ -72,8 +72,11 @@ impl Tree {
         if release {
             command.arg("--release");
         }
-        for (package, bin) in bins {
-            command.args(["-p", package, "--bin", bin]);
+        // Of the whole workspace, so that dependencies are built with the features that tests use, too, and
+        // not a second time.
+        command.arg("--workspace");
+        for (_, bin) in bins {
+            command.args(["--bin", bin]);
         }
         let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
         if !output.status.success() {

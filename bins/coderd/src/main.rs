@@ -1,1 +1,51 @@
-fn main() {}
+//! `coderd`: the control plane. Options come from the table in `config`; this binary wires the parts.
+
+mod commands;
+mod database;
+mod effect;
+mod progress;
+mod serve;
+mod server;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "coderd", version, about = "Control plane for AI coding tools")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the server, or one of its maintenance commands: `postgres-builtin-url`,
+    /// `postgres-builtin-serve`. `coderd server --help` lists all options.
+    #[command(disable_help_flag = true)]
+    Server {
+        /// Flags of the server, or a maintenance command and its flags.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Prints the version.
+    Version,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Server { args } => commands::server(&args),
+        Command::Version => {
+            println!("coderd {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("coderd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -58,13 +58,16 @@ pub struct MinimalUser {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct CreateFirstUserRequest {
     /// Address to sign in with.
+    #[serde(default)]
     pub email: String,
     /// Letters, digits and single inner hyphens, at most 32.
+    #[serde(default)]
     pub username: String,
     /// Display name, at most 128.
     #[serde(default)]
     pub name: String,
     /// Checked for strength.
+    #[serde(default)]
     #[schema(value_type = String)]
     pub password: Secret<String>,
 }
@@ -81,8 +84,10 @@ pub struct CreateFirstUserResponse {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct LoginRequest {
     /// Address.
+    #[serde(default)]
     pub email: String,
     /// Password.
+    #[serde(default)]
     #[schema(value_type = String)]
     pub password: Secret<String>,
 }

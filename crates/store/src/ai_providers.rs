@@ -279,6 +279,7 @@ pub struct UpdateProvider {
 impl Query for UpdateProvider {
     const NAME: &'static str = "ai_providers.update_provider";
     type Out = Change<Provider>;
+    const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::Update, object(self.id))])
@@ -319,6 +320,7 @@ pub struct DeleteProvider {
 impl Query for DeleteProvider {
     const NAME: &'static str = "ai_providers.delete_provider";
     type Out = (Change<Provider>, Vec<Change<ProviderKey>>);
+    const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::Delete, object(self.id))])
@@ -396,7 +398,7 @@ impl Query for ListKeys {
     }
 }
 
-/// A key to be added to a live provider.
+/// A key to be added to a live provider; [`Error::NotFound`] if there is none.
 #[derive(Debug)]
 pub struct InsertKey {
     /// Identifier.
@@ -412,6 +414,7 @@ pub struct InsertKey {
 impl Query for InsertKey {
     const NAME: &'static str = "ai_providers.insert_key";
     type Out = Change<ProviderKey>;
+    const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::Create, object(self.provider_id))])
@@ -419,6 +422,14 @@ impl Query for InsertKey {
 
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<ProviderKey>> {
         Box::pin(async move {
+            // Held to the end: the provider cannot be deleted meanwhile.
+            ai_providers::table
+                .find(Pk(self.provider_id))
+                .filter(ai_providers::deleted.eq(false))
+                .select(ai_providers::id)
+                .for_key_share()
+                .first::<Pk<ProviderId>>(db.conn())
+                .await?;
             let sealed = db.keys().seal(API_KEY, self.id.uuid(), &self.api_key)?;
             let row: KeyRow = diesel::insert_into(ai_provider_keys::table)
                 .values((

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::Pk;
 use crate::query::{Access, Db, Fut, Permit, Query, check};
-use crate::schema::{audit_logs, users};
+use crate::schema::{ai_providers, audit_logs, users};
 use crate::users::{User, lower};
 
 /// Rows of a page when the caller names no number.
@@ -68,6 +68,7 @@ impl Query for InsertAuditLog {
 pub struct Filter {
     pub resource_type: Option<String>,
     pub resource_id: Option<Uuid>,
+    /// Compared ignoring case.
     pub resource_target: Option<String>,
     pub organization_id: Option<OrganizationId>,
     pub action: Option<String>,
@@ -77,6 +78,8 @@ pub struct Filter {
     pub date_from: Option<OffsetDateTime>,
     pub date_to: Option<OffsetDateTime>,
     pub request_id: Option<RequestId>,
+    /// Of a workspace's build, from the additional fields.
+    pub build_reason: Option<String>,
 }
 
 type Condition = Box<dyn BoxableExpression<audit_logs::table, diesel::pg::Pg, SqlType = Bool>>;
@@ -91,7 +94,7 @@ impl Filter {
             all.push(Box::new(audit_logs::resource_id.eq(id)));
         }
         if let Some(target) = &self.resource_target {
-            all.push(Box::new(audit_logs::resource_target.eq(target.clone())));
+            all.push(Box::new(lower(audit_logs::resource_target).eq(target.to_lowercase())));
         }
         if let Some(organization) = self.organization_id {
             all.push(Box::new(audit_logs::organization_id.eq(Pk(organization))));
@@ -125,6 +128,10 @@ impl Filter {
         if let Some(request) = self.request_id {
             all.push(Box::new(audit_logs::request_id.eq(Pk(request))));
         }
+        if let Some(reason) = &self.build_reason {
+            let wanted = serde_json::json!({ "build_reason": reason });
+            all.push(Box::new(audit_logs::additional_fields.contains(wanted)));
+        }
         all
     }
 }
@@ -151,10 +158,10 @@ impl Query for ListAuditLogs {
     fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, Self::Out> {
         Box::pin(async move {
             let rows = permit.into_rows();
-            let limit = if self.limit == 0 { PAGE_DEFAULT } else { self.limit.min(PAGE_MAX) };
+            let limit = if self.limit <= 0 { PAGE_DEFAULT } else { self.limit.min(PAGE_MAX) };
             let mut query = audit_logs::table
                 .order((audit_logs::time.desc(), audit_logs::id.desc()))
-                .offset(self.offset)
+                .offset(self.offset.max(0))
                 .limit(limit)
                 .select(AuditLog::as_select())
                 .into_boxed();
@@ -199,8 +206,10 @@ impl Query for CountAuditLogs {
     fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, i64> {
         Box::pin(async move {
             let rows = permit.into_rows();
-            let mut query =
-                audit_logs::table.limit(self.cap + 1).select(1.into_sql::<BigInt>()).into_boxed();
+            let mut query = audit_logs::table
+                .limit(self.cap.saturating_add(1))
+                .select(1.into_sql::<BigInt>())
+                .into_boxed();
             if let Some(organizations) = rows.organizations() {
                 query = query.filter(audit_logs::organization_id.eq_any(organizations));
             }
@@ -213,4 +222,64 @@ impl Query for CountAuditLogs {
     }
 }
 
-crate::queries![InsertAuditLog, ListAuditLogs, CountAuditLogs];
+/// Which of these users are deleted.
+#[derive(Debug)]
+pub struct ListDeletedUsers {
+    /// To be looked at.
+    pub ids: Vec<Uuid>,
+}
+
+impl Query for ListDeletedUsers {
+    const NAME: &'static str = "audit_logs.list_deleted_users";
+    type Out = Vec<Uuid>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Read, Object::new(Resource::User))])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Vec<Uuid>> {
+        Box::pin(async move {
+            Ok(users::table
+                .filter(users::id.eq_any(&self.ids))
+                .filter(users::deleted)
+                .select(users::id)
+                .load(db.conn())
+                .await?)
+        })
+    }
+}
+
+/// Which of these AI providers are deleted.
+#[derive(Debug)]
+pub struct ListDeletedProviders {
+    /// To be looked at.
+    pub ids: Vec<Uuid>,
+}
+
+impl Query for ListDeletedProviders {
+    const NAME: &'static str = "audit_logs.list_deleted_providers";
+    type Out = Vec<Uuid>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Read, Object::new(Resource::AiProvider))])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Vec<Uuid>> {
+        Box::pin(async move {
+            Ok(ai_providers::table
+                .filter(ai_providers::id.eq_any(&self.ids))
+                .filter(ai_providers::deleted)
+                .select(ai_providers::id)
+                .load(db.conn())
+                .await?)
+        })
+    }
+}
+
+crate::queries![
+    InsertAuditLog,
+    ListAuditLogs,
+    CountAuditLogs,
+    ListDeletedUsers,
+    ListDeletedProviders,
+];

@@ -4,6 +4,7 @@ mod ingest;
 mod list;
 mod rows;
 mod sessions;
+mod token_details;
 
 pub use ingest::{EnsurePartitions, IngestFacts};
 pub use list::{
@@ -11,6 +12,7 @@ pub use list::{
 };
 pub use rows::{End, Facts, Interception, Prompt, Start, Thought, Tokens, Tool};
 pub use sessions::{CountSessions, GetSession, ListSessions, ListThreads, Session, SessionCursor};
+pub use token_details::SumTokenDetails;
 
 use rbac::{Object, Resource};
 
@@ -29,4 +31,5 @@ crate::queries![
     CountSessions,
     GetSession,
     ListThreads,
+    SumTokenDetails,
 ];

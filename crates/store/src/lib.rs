@@ -27,7 +27,8 @@ mod pk;
 mod query;
 mod rows;
 #[rustfmt::skip]
-#[expect(clippy::wildcard_imports, clippy::doc_markdown, reason = "generated from the migrations")]
+#[expect(clippy::doc_markdown, reason = "generated from the migrations")]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "generated from the migrations"))]
 pub mod schema;
 mod sealed;
 mod stack;

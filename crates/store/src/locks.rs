@@ -17,7 +17,8 @@ pub enum Lock {
     SystemRoles = 8,
     /// Seeding of AI providers from the environment.
     AiProvidersEnvSeed = 10,
-    /// Creation of partitions. Taken inside the SQL function `aibridge_ensure_partitions`.
+    /// Creation of partitions. Taken inside the SQL function `aibridge_ensure_partitions`, and shared by those
+    /// who store records.
     Partitions = 14,
     /// Creation of the first user.
     FirstUser = 15,

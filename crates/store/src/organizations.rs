@@ -57,6 +57,73 @@ impl Query for GetDefault {
     }
 }
 
+/// A live organization by name, ignoring case.
+#[derive(Debug)]
+pub struct GetByName {
+    /// Name.
+    pub name: String,
+}
+
+impl Query for GetByName {
+    const NAME: &'static str = "organizations.get_by_name";
+    type Out = Organization;
+
+    fn access(&self) -> Access<Self> {
+        Access::After(|org: &Organization| {
+            vec![check(
+                Action::Read,
+                Object::new(Resource::Organization).id(org.id.0.uuid()).in_org(org.id.0),
+            )]
+        })
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Organization> {
+        Box::pin(async move {
+            Ok(organizations::table
+                .filter(crate::users::lower(organizations::name).eq(self.name.to_lowercase()))
+                .filter(organizations::deleted.eq(false))
+                .select(Organization::as_select())
+                .first(db.conn())
+                .await?)
+        })
+    }
+}
+
+/// Organizations by id, deleted ones included, as far as the subject may read them.
+#[derive(Debug)]
+pub struct ListByIds {
+    /// Which.
+    pub ids: Vec<OrganizationId>,
+}
+
+impl Query for ListByIds {
+    const NAME: &'static str = "organizations.list_by_ids";
+    type Out = Vec<Organization>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Rows(Resource::Organization, Action::Read)
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, Vec<Organization>> {
+        Box::pin(async move {
+            let rows = permit.into_rows();
+            let ids: Vec<Pk<OrganizationId>> = self.ids.iter().copied().map(Pk).collect();
+            let mut query = organizations::table
+                .filter(organizations::id.eq_any(ids))
+                .order(organizations::id)
+                .select(Organization::as_select())
+                .into_boxed();
+            if let Some(readable) = rows.organizations() {
+                query = query.filter(organizations::id.eq_any(readable));
+            }
+            if let Some(listed) = rows.ids() {
+                query = query.filter(organizations::id.eq_any(listed));
+            }
+            Ok(query.load(db.conn()).await?)
+        })
+    }
+}
+
 /// An organization to be created, together with its group of everyone.
 #[derive(Debug)]
 pub struct InsertOrganization {
@@ -75,6 +142,7 @@ pub struct InsertOrganization {
 impl Query for InsertOrganization {
     const NAME: &'static str = "organizations.insert_organization";
     type Out = Change<Organization>;
+    const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::Create, Object::new(Resource::Organization))])
@@ -178,4 +246,4 @@ impl Query for ListIdsOfUser {
     }
 }
 
-crate::queries![GetDefault, InsertOrganization, InsertMember, ListIdsOfUser];
+crate::queries![GetDefault, GetByName, ListByIds, InsertOrganization, InsertMember, ListIdsOfUser];

@@ -14,7 +14,7 @@ use std::time::Duration;
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl as _;
 use stdx::{Backoff, Lifecycle, Secret, Stopping};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{broadcast, watch};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
 
@@ -91,7 +91,7 @@ pub struct Pubsub(Arc<Shared>);
 
 struct Shared {
     channels: Mutex<HashMap<&'static str, broadcast::Sender<Notice>>>,
-    connected: Notify,
+    connected: watch::Sender<bool>,
 }
 
 impl fmt::Debug for Pubsub {
@@ -124,8 +124,10 @@ impl Pubsub {
             .into_iter()
             .map(|channel| (channel.name(), broadcast::Sender::new(QUEUE)))
             .collect();
-        let pubsub =
-            Self(Arc::new(Shared { channels: Mutex::new(channels), connected: Notify::new() }));
+        let pubsub = Self(Arc::new(Shared {
+            channels: Mutex::new(channels),
+            connected: watch::Sender::new(false),
+        }));
         let (shared, stopping) = (Arc::clone(&pubsub.0), lifecycle.stopping());
         lifecycle.spawn("pubsub", async move {
             shared.listen(&url, &stopping).await;
@@ -145,9 +147,11 @@ impl Pubsub {
         Subscription(receiver)
     }
 
-    /// Resolves at the next (re)connection. For tests and readiness.
+    /// Resolves while the server is being listened to; from then on, who subscribes misses nothing. For
+    /// tests and readiness.
     pub async fn connected(&self) {
-        self.0.connected.notified().await;
+        // The sender lives as long as this handle, so waiting cannot fail.
+        let _ = self.0.connected.subscribe().wait_for(|connected| *connected).await;
     }
 }
 
@@ -163,6 +167,7 @@ impl Shared {
                 ended = self.session(&config, &mut backoff) => ended,
                 () = stopping.wait() => return,
             };
+            self.connected.send_replace(false);
             if let Err(error) = ended {
                 tracing::warn!(error = %error, "lost the listening connection");
             }
@@ -204,7 +209,7 @@ impl Shared {
                     ready = true;
                     backoff.reset();
                     self.resync();
-                    self.connected.notify_waiters();
+                    self.connected.send_replace(true);
                 }
                 message = poll_fn(|cx| connection.poll_message(cx)) => match message {
                     Some(Ok(AsyncMessage::Notification(notice))) => {

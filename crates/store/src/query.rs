@@ -37,6 +37,9 @@ pub trait Query: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     /// What it yields.
     type Out: Send;
+    /// Whether it writes with several statements, of which all or none must take effect also when it is
+    /// run by itself. A rule that loads rows implies this.
+    const ATOMIC: bool = false;
 
     /// Who may run it. There is no default.
     fn access(&self) -> Access<Self>;

@@ -259,6 +259,7 @@ pub struct UpdateStatus {
 impl Query for UpdateStatus {
     const NAME: &'static str = "users.update_status";
     type Out = Change<User>;
+    const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::Update, object(self.id))])

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rbac::Action;
 use stdx::ids::InterceptionId;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::ANY;
 use super::rows::{End, Facts, Start};
+use crate::locks::Lock;
 use crate::query::{Access, Db, Fut, Permit, Query, check};
 use crate::schema::{
     aibridge_interceptions, aibridge_model_thoughts, aibridge_token_usages, aibridge_tool_usages,
@@ -30,6 +31,7 @@ pub struct IngestFacts(pub Facts);
 impl Query for IngestFacts {
     const NAME: &'static str = "interceptions.ingest_facts";
     type Out = ();
+    const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::Create, ANY), check(Action::Update, ANY)])
@@ -38,6 +40,10 @@ impl Query for IngestFacts {
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, ()> {
         Box::pin(async move {
             let facts = &self.0;
+            diesel::sql_query("SELECT pg_advisory_xact_lock_shared($1)")
+                .bind::<BigInt, _>(Lock::Partitions as i64)
+                .execute(db.conn())
+                .await?;
             // Children first: the link of a start may lead to a tool call of the same batch.
             for rows in facts.tools.chunks(ROWS_PER_STATEMENT) {
                 diesel::insert_into(aibridge_tool_usages::table)
@@ -114,61 +120,78 @@ async fn insert_starts(db: &mut Db<'_>, starts: &[Start]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The interception that recorded a tool call, and its root, for every start that carries a tool's result.
-///
-/// Only interceptions of the same user count: a guessed identifier must not join somebody else's session.
+/// Whose tool call a start carries the result of.
+#[derive(QueryableByName)]
+struct Parent {
+    #[diesel(sql_type = SqlUuid)]
+    start: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    /// Absent while the parent itself is about to be stored.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    root: Option<Uuid>,
+}
+
+/// Of each start ($1) the newest interception before it that recorded the tool call ($3). Some providers
+/// number their calls anew in each answer, so one identifier names many calls; only those of the same
+/// user ($2) count, which also keeps a guessed identifier from joining somebody else's session. Parents
+/// that are not stored yet are looked for among all starts of the batch ($5, $6).
+const PARENTS: &str = "
+    SELECT s.start, p.id, p.root
+      FROM unnest($1, $2, $3, $4) AS s (start, initiator_id, call, started_at)
+     CROSS JOIN LATERAL (
+        SELECT t.interception_id AS id, coalesce(i.thread_root_id, i.id) AS root
+          FROM aibridge_tool_usages t
+          LEFT JOIN aibridge_interceptions i ON i.id = t.interception_id
+         WHERE t.provider_tool_call_id = s.call AND t.interception_id <> s.start
+           AND (i.initiator_id = s.initiator_id
+                OR i.id IS NULL AND EXISTS (
+                    SELECT 1 FROM unnest($5, $6) AS b (id, initiator_id)
+                     WHERE b.id = t.interception_id AND b.initiator_id = s.initiator_id))
+         ORDER BY t.created_at <= s.started_at DESC, t.created_at DESC, t.interception_id DESC
+         LIMIT 1
+     ) p";
+
+/// The place in its thread of every start that carries a tool's result.
 async fn find_links(
     db: &mut Db<'_>,
     starts: &[Start],
 ) -> Result<HashMap<InterceptionId, Link>, Error> {
-    let calls: Vec<&str> =
-        starts.iter().filter_map(|start| start.correlating_tool_call_id.as_deref()).collect();
-    if calls.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let recorded: Vec<(String, Pk<InterceptionId>)> = aibridge_tool_usages::table
-        .filter(aibridge_tool_usages::provider_tool_call_id.eq_any(&calls))
-        .distinct_on(aibridge_tool_usages::provider_tool_call_id)
-        .order((
-            aibridge_tool_usages::provider_tool_call_id,
-            aibridge_tool_usages::created_at.desc(),
-        ))
-        .select((
-            aibridge_tool_usages::provider_tool_call_id,
-            aibridge_tool_usages::interception_id,
-        ))
-        .load(db.conn())
-        .await?;
-    let parent_of: HashMap<String, Uuid> =
-        recorded.into_iter().map(|(call, parent)| (call, parent.0.uuid())).collect();
-    let stored: Vec<(Uuid, Uuid, Option<Uuid>)> = aibridge_interceptions::table
-        .filter(aibridge_interceptions::id.eq_any(parent_of.values()))
-        .select((
-            aibridge_interceptions::id,
-            aibridge_interceptions::initiator_id,
-            aibridge_interceptions::thread_root_id,
-        ))
-        .load(db.conn())
-        .await?;
-    // Everything that can be a parent: its user and its root.
-    let mut parents: HashMap<Uuid, (Uuid, Uuid)> =
-        stored.into_iter().map(|(id, user, root)| (id, (user, root.unwrap_or(id)))).collect();
-    for start in starts {
-        let id = start.id.uuid();
-        parents.entry(id).or_insert((start.initiator_id.uuid(), id));
-    }
     let mut in_order: Vec<&Start> = starts.iter().collect();
     in_order.sort_by_key(|start| (start.started_at, start.id));
-    let mut links = HashMap::new();
-    for start in in_order {
-        let (id, user) = (start.id.uuid(), start.initiator_id.uuid());
-        let parent = start.correlating_tool_call_id.as_ref().and_then(|call| parent_of.get(call));
-        let Some(&parent) = parent.filter(|parent| **parent != id) else { continue };
-        let Some(&(owner, root)) = parents.get(&parent) else { continue };
-        if owner == user {
-            parents.insert(id, (user, root));
-            links.insert(start.id, Link { parent, root });
-        }
+    let ids = |starts: &[&Start]| starts.iter().map(|start| start.id.uuid()).collect::<Vec<_>>();
+    let users = |starts: &[&Start]| {
+        starts.iter().map(|start| start.initiator_id.uuid()).collect::<Vec<_>>()
+    };
+    let call =
+        |start: &Start| start.correlating_tool_call_id.clone().filter(|call| !call.is_empty());
+    let following: Vec<&Start> =
+        in_order.iter().copied().filter(|start| call(start).is_some()).collect();
+    if following.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let parents: Vec<Parent> = diesel::sql_query(PARENTS)
+        .bind::<Array<SqlUuid>, _>(ids(&following))
+        .bind::<Array<SqlUuid>, _>(users(&following))
+        .bind::<Array<Text>, _>(
+            following.iter().filter_map(|start| call(start)).collect::<Vec<_>>(),
+        )
+        .bind::<Array<Timestamptz>, _>(
+            following.iter().map(|start| start.started_at).collect::<Vec<_>>(),
+        )
+        .bind::<Array<SqlUuid>, _>(ids(&in_order))
+        .bind::<Array<SqlUuid>, _>(users(&in_order))
+        .load(db.conn())
+        .await?;
+    let parents: HashMap<Uuid, Parent> =
+        parents.into_iter().map(|parent| (parent.start, parent)).collect();
+    let mut links: HashMap<InterceptionId, Link> = HashMap::new();
+    for start in following {
+        let Some(parent) = parents.get(&start.id.uuid()) else { continue };
+        // Oldest first, so a parent of the same batch has its link already.
+        let of_batch = links.get(&InterceptionId::new(parent.id)).map(|link| link.root);
+        let root = parent.root.or(of_batch).unwrap_or(parent.id);
+        links.insert(start.id, Link { parent: parent.id, root });
     }
     Ok(links)
 }

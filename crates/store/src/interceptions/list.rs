@@ -152,7 +152,7 @@ impl Query for ListInterceptions {
                     aibridge_interceptions::id.desc(),
                 ))
                 .limit(self.limit.clamp(0, PAGE_MAX))
-                .offset(self.offset)
+                .offset(self.offset.max(0))
                 .select(Interception::as_select())
                 .into_boxed();
             if let Some(after) = self.after {
@@ -245,7 +245,7 @@ macro_rules! distinct_names {
                         .select(aibridge_interceptions::$column)
                         .distinct()
                         .order(aibridge_interceptions::$column)
-                        .offset(self.offset)
+                        .offset(self.offset.max(0))
                         .limit(self.limit.clamp(0, PAGE_MAX))
                         .into_boxed();
                     for condition in Filter::default().conditions(&rows) {

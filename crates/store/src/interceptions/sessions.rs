@@ -56,7 +56,8 @@ pub struct Session {
 /// Where the next page of sessions begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCursor {
-    /// The last session of the previous page.
+    /// The last session of the previous page. When several users sent this key, the one active longest ago
+    /// counts, so that pages never repeat.
     pub session_id: String,
 }
 
@@ -107,15 +108,17 @@ const MATCHING: &str = "
                array_agg(i.id) AS interceptions
           FROM aibridge_interceptions i
           JOIN matching m ON m.session_id = i.session_id AND m.initiator_id = i.initiator_id
-         WHERE i.ended_at IS NOT NULL
+         WHERE i.ended_at IS NOT NULL AND ($2 IS NULL OR i.id = ANY ($2))
          GROUP BY i.session_id, i.initiator_id
     )";
 
 const PAGE: &str = ", page AS (
         SELECT * FROM sessions
          WHERE $11 IS NULL
-            OR (last_active_at, session_id) < (SELECT last_active_at, session_id FROM sessions WHERE session_id = $11 LIMIT 1)
-         ORDER BY last_active_at DESC, session_id DESC
+            OR (last_active_at, session_id, initiator_id) < (
+                SELECT last_active_at, session_id, initiator_id FROM sessions WHERE session_id = $11
+                 ORDER BY last_active_at, initiator_id LIMIT 1)
+         ORDER BY last_active_at DESC, session_id DESC, initiator_id DESC
         OFFSET $12 LIMIT $13
     )
     SELECT page.session_id, page.initiator_id, page.providers, page.models, page.client, page.metadata,
@@ -132,7 +135,7 @@ const PAGE: &str = ", page AS (
                coalesce(sum(u.cache_write_input_tokens), 0)::bigint AS cache_write_input_tokens
           FROM aibridge_token_usages u WHERE u.interception_id = ANY (page.interceptions)
       ) t
-     ORDER BY page.last_active_at DESC, page.session_id DESC";
+     ORDER BY page.last_active_at DESC, page.session_id DESC, page.initiator_id DESC";
 
 /// A page of sessions, last active first.
 #[derive(Debug)]
@@ -161,7 +164,7 @@ impl Query for ListSessions {
             let query = diesel::sql_query(format!("{MATCHING}{PAGE}"));
             let sessions: Vec<Session> = bind_filter!(query, self.filter, rows)
                 .bind::<Nullable<Text>, _>(self.after.as_ref().map(|after| &after.session_id))
-                .bind::<BigInt, _>(self.offset)
+                .bind::<BigInt, _>(self.offset.max(0))
                 .bind::<BigInt, _>(self.limit.clamp(0, PAGE_MAX))
                 .load(db.conn())
                 .await?;

@@ -41,7 +41,7 @@ impl<Q: Query> Work for Guarded<Q> {
     const NAME: &'static str = Q::NAME;
 
     fn in_transaction(&self) -> bool {
-        matches!(self.access, Access::Load(_))
+        Q::ATOMIC || matches!(self.access, Access::Load(_))
     }
 
     fn perform<'a>(&'a self, db: &'a mut Db<'_>) -> Fut<'a, Q::Out> {

@@ -71,7 +71,13 @@ fn the_committed_table_of_access_rules_is_the_printed_one() {
     assert!(printed.status.success());
     let committed = fs::read_to_string(tree("docs/generated/store-access.md")).unwrap();
     let printed = String::from_utf8(printed.stdout).unwrap();
-    assert_eq!(committed, printed, "review the change, then run `cargo xtask gen access`");
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let changed: Vec<String> =
+        lines(&committed).symmetric_difference(&lines(&printed)).cloned().collect();
+    assert!(
+        committed == printed,
+        "review these lines, then run `cargo xtask gen access`: {changed:#?}"
+    );
 }
 
 type Attempt = Box<dyn FnOnce(Full, Arc<Subject>) -> BoxFuture<'static, Result<(), String>>>;

@@ -1,13 +1,25 @@
 //! The store against a real PostgreSQL.
+//!
+//! All of it is test code, also the functions that tests share: hence `cfg(test)`, which the lints go by.
 
+#[cfg(test)]
 mod access;
+#[cfg(test)]
 mod identity;
+#[cfg(test)]
 mod interceptions;
+#[cfg(test)]
 mod migrations;
+#[cfg(test)]
 mod pubsub;
+#[cfg(test)]
 #[path = "../../src/bin/store-access/samples.rs"]
 mod samples;
+#[cfg(test)]
 mod scene;
+#[cfg(test)]
 mod sealed;
+#[cfg(test)]
 mod systems;
+#[cfg(test)]
 mod transactions;

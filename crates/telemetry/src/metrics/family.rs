@@ -47,6 +47,11 @@ impl<L: Labels> Gauge<L> {
         self.0.with(labels).set(value);
     }
 
+    /// Moves the value by `by`, down when negative.
+    pub fn add(&self, labels: L, by: i64) {
+        self.0.with(labels).inc_by(by);
+    }
+
     /// Adds one until the returned guard is dropped.
     #[must_use = "the value goes down again when this is dropped"]
     pub fn enter(&self, labels: L) -> Entered {

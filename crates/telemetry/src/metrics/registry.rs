@@ -48,6 +48,12 @@ impl Registry {
         Self { raw, names: HashSet::from(["telemetry_series_refused_total"]), refused, series_max }
     }
 
+    /// The registry underneath, for a part that declares its metrics by itself. Its names are not checked
+    /// against those of the tables.
+    pub const fn raw_mut(&mut self) -> &mut RawRegistry {
+        &mut self.raw
+    }
+
     /// All values as `OpenMetrics` text, to be sent as [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {

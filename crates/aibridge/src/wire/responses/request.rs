@@ -2,9 +2,7 @@
 
 use crate::json::View;
 use crate::prompt;
-use crate::wire::request::{
-    asked_for, flag, is, is_instruction, malformed, model, open, text,
-};
+use crate::wire::request::{asked_for, flag, is, is_instruction, malformed, model, open, text};
 use crate::wire::{Asked, BadRequest, BadRequestKind};
 
 /// The client's wording is part of the wire.

@@ -17,14 +17,18 @@ use store::api_keys::{
     ApiKey, DeleteApiKey, ExpireApiKey, GetApiKey, GetTokenByName, InsertApiKey, ListTokens,
     TouchApiKey,
 };
-use store::audit_logs::{AuditLog, CountAuditLogs, InsertAuditLog, ListAuditLogs};
+use store::audit_logs::{
+    AuditLog, CountAuditLogs, InsertAuditLog, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
+};
 use store::interceptions::{
     CountInterceptions, CountSessions, EnsurePartitions, Facts, GetSession, IngestFacts,
     ListClients, ListInterceptions, ListModels, ListProviderNames, ListSessions, ListThreads, Page,
-    Session,
+    Session, SumTokenDetails,
 };
 use store::locks::{Acquire, Lock};
-use store::organizations::{GetDefault, InsertMember, InsertOrganization, ListIdsOfUser};
+use store::organizations::{
+    GetByName, GetDefault, InsertMember, InsertOrganization, ListByIds, ListIdsOfUser,
+};
 use store::pubsub::{Channel, Publish};
 use store::site_configs::{DEPLOYMENT_ID, GetOrInsert};
 use store::users::{
@@ -105,6 +109,11 @@ fn users(v: &mut impl Visitor) {
 
 fn organizations(v: &mut impl Visitor) {
     v.visit(GetDefault, Refusal::Row(Action::Read, Resource::Organization));
+    v.visit(
+        GetByName { name: "coder".to_owned() },
+        Refusal::Row(Action::Read, Resource::Organization),
+    );
+    v.visit(ListByIds { ids: vec![ORGANIZATION] }, Refusal::Empty(Vec::is_empty));
     v.visit(
         InsertOrganization {
             id: OrganizationId::new(NEW),
@@ -233,6 +242,10 @@ fn recorded(v: &mut impl Visitor) {
             page.as_ref().is_some_and(|page| page.interceptions.is_empty())
         }),
     );
+    v.visit(
+        SumTokenDetails { session_id: INTERCEPTION.to_string(), initiator: USER },
+        Refusal::Empty(Option::is_none),
+    );
 }
 
 fn audit(v: &mut impl Visitor) {
@@ -257,6 +270,8 @@ fn audit(v: &mut impl Visitor) {
     v.visit(InsertAuditLog(log), Refusal::Inputs);
     v.visit(ListAuditLogs { filter: filter(), offset: 0, limit: 0 }, Refusal::Empty(Vec::is_empty));
     v.visit(CountAuditLogs { filter: filter(), cap: 100 }, Refusal::Empty(|count| *count == 0));
+    v.visit(ListDeletedUsers { ids: vec![USER.uuid()] }, Refusal::Inputs);
+    v.visit(ListDeletedProviders { ids: vec![PROVIDER.uuid()] }, Refusal::Inputs);
 }
 
 fn deployment(v: &mut impl Visitor) {

@@ -1,0 +1,52 @@
+//! The commands below `coderd server`.
+
+use std::ffi::OsString;
+
+use anyhow::{Context as _, Result, anyhow};
+use config::{Daemon, Environment, Loaded};
+use tokio::runtime::Runtime;
+
+use crate::{database, effect, server};
+
+/// `coderd server …`
+pub(crate) fn server(args: &[OsString]) -> Result<()> {
+    let (command, rest) = match args.split_first() {
+        Some((first, rest)) if first == "postgres-builtin-url" => (Some("url"), rest),
+        Some((first, rest)) if first == "postgres-builtin-serve" => (Some("serve"), rest),
+        _ => (None, args),
+    };
+    // The one flag of the maintenance commands that the server does not have.
+    let raw = command.is_some() && rest.iter().any(|arg| arg == "--raw-url");
+    let flags: Vec<OsString> =
+        rest.iter().filter(|arg| command.is_none() || *arg != "--raw-url").cloned().collect();
+
+    let environment = Environment::of_process();
+    let loaded =
+        config::load(Daemon::Coderd, &flags, &environment).map_err(|report| anyhow!("{report}"))?;
+    if loaded.help_requested {
+        print!("{}", config::help(Daemon::Coderd));
+        return Ok(());
+    }
+    for warning in loaded.warnings.iter().chain(&effect::without_effect(&loaded)) {
+        eprintln!("warning: {warning}");
+    }
+    if loaded.write_config {
+        print!("{}", config::write_config(&loaded));
+        return Ok(());
+    }
+    let runtime = Runtime::new().context("start the async runtime")?;
+    runtime.block_on(run(command, raw, &loaded, &environment))
+}
+
+async fn run(
+    command: Option<&str>,
+    raw: bool,
+    loaded: &Loaded,
+    environment: &Environment,
+) -> Result<()> {
+    match command {
+        Some("url") => database::print_url(&loaded.options, raw).await,
+        Some(_) => database::serve(&loaded.options, raw).await,
+        None => server::run(&loaded.options, environment).await,
+    }
+}

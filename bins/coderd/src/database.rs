@@ -1,0 +1,74 @@
+//! The built-in PostgreSQL server, used when no other is configured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use config::Options;
+use pgcluster::{Cluster, Settings};
+use stdx::{Lifecycle, Secret};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::progress::Spinner;
+
+/// A clean shutdown writes out what is in memory.
+const STOP_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Address of the configured database, or of the built-in one, which is then started.
+pub(crate) async fn open(options: &Options, lifecycle: &Lifecycle) -> Result<Secret<String>> {
+    if let Some(url) = &options.database.url {
+        return Ok(url.clone());
+    }
+    let cluster = Arc::new(start(options).await?);
+    let url = cluster.url();
+    lifecycle.on_stop("postgres", STOP_DEADLINE, move || async move { cluster.stop().await });
+    Ok(url)
+}
+
+async fn start(options: &Options) -> Result<Cluster> {
+    let mut settings = settings(options)?;
+    settings.progress = Spinner::shared();
+    Cluster::start(settings).await.map_err(|error| anyhow!("{}", stdx::chain(&error)))
+}
+
+fn settings(options: &Options) -> Result<Settings> {
+    let missing = "cannot be derived without a home directory: set it";
+    let data_dir = options
+        .database
+        .data_dir
+        .clone()
+        .with_context(|| format!("CODER_PG_DATA_DIR {missing}"))?;
+    let cache_dir = options
+        .database
+        .cache_dir
+        .clone()
+        .with_context(|| format!("CODER_CACHE_DIRECTORY {missing}"))?;
+    Ok(Settings::new(data_dir, cache_dir))
+}
+
+/// `coderd server postgres-builtin-url`
+pub(crate) async fn print_url(options: &Options, raw: bool) -> Result<()> {
+    let connection = Cluster::connection_of(settings(options)?)
+        .await
+        .map_err(|error| anyhow!("{}", stdx::chain(&error)))?;
+    print(&connection.url(), &connection.psql_line(), raw);
+    Ok(())
+}
+
+/// `coderd server postgres-builtin-serve`
+pub(crate) async fn serve(options: &Options, raw: bool) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
+    let cluster = start(options).await?;
+    print(&cluster.url(), &cluster.psql_line(), raw);
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    cluster.stop().await;
+    Ok(())
+}
+
+/// Showing the password is what these commands are for.
+fn print(url: &Secret<String>, psql_line: &Secret<String>, raw: bool) {
+    println!("{}", if raw { url.expose() } else { psql_line.expose() });
+}

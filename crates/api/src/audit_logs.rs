@@ -1,0 +1,135 @@
+//! Who changed what.
+//!
+//! The log is for those who may read it on the site or in some organization; which rows they see is decided
+//! row by row in the store.
+
+mod describe;
+mod filter;
+mod kinds;
+mod wire;
+
+use std::collections::HashSet;
+
+use axum::extract::RawQuery;
+use rbac::{Action, Object, Resource};
+use stdx::ids::OrganizationId;
+use store::audit_logs::{
+    AuditLog, CountAuditLogs, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
+};
+use store::organizations::{ListByIds, Organization};
+use store::{Denial, Error, Tx, TxOptions};
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::cx::Cx;
+use crate::error::{ApiError, ApiResult};
+use crate::json::Json;
+use crate::paging::Window;
+use crate::routes::Routes;
+
+/// Where counting stops: a count over millions of rows would time the page out.
+const COUNT_CAP: i64 = 2_000;
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list_audit_logs))
+}
+
+/// What was changed, newest first.
+#[utoipa::path(
+    get, path = "/audit", tag = "Audit",
+    params(
+        ("q" = Option<String>, Query, description = "Keys: `resource_type` (also the free term), `resource_id`, `resource_target`, `action`, `username`, `email`, `date_from`, `date_to`, `organization`, `build_reason`, `request_id`"),
+        ("limit" = Option<i64>, Query, description = "Default 100, at most 1000"),
+        ("offset" = Option<i64>, Query, description = "Rows to skip"),
+    ),
+    responses(
+        (status = 200, body = sdk::AuditLogResponse),
+        (status = 400, body = sdk::Response),
+        (status = 403, body = sdk::Response)
+    )
+)]
+async fn list_audit_logs(
+    cx: Cx,
+    RawQuery(query): RawQuery,
+) -> ApiResult<Json<sdk::AuditLogResponse>> {
+    allowed(&cx)?;
+    let page = Window::read(query.as_deref())?;
+    let filter = filter::resolve(&cx, &page.q).await?;
+    let (count, logs, around) = cx
+        .tx(TxOptions::snapshot("list_audit_logs"), async |tx| {
+            let count = CountAuditLogs { filter: filter.clone(), cap: COUNT_CAP };
+            let count = tx.run(count).await?;
+            if count == 0 {
+                return Ok::<_, ApiError>((0, Vec::new(), Around::default()));
+            }
+            let list =
+                ListAuditLogs { filter: filter.clone(), offset: page.offset, limit: page.limit };
+            let logs = tx.run(list).await?;
+            let around = Around::of(tx, logs.iter().map(|(log, _)| log)).await?;
+            Ok((count, logs, around))
+        })
+        .await?;
+    let audit_logs = logs
+        .into_iter()
+        .map(|(log, user)| wire::to_wire(log, user, &around))
+        .collect::<ApiResult<_>>()?;
+    Ok(Json(sdk::AuditLogResponse { audit_logs, count, count_cap: COUNT_CAP }))
+}
+
+/// Refuses those who may read no part of the log, before the database is asked anything.
+fn allowed(cx: &Cx) -> ApiResult<()> {
+    let log = Object::new(Resource::AuditLog);
+    let may = |object: &Object<'_>| cx.subject().authorize(Action::Read, object).is_ok();
+    if may(&log) || may(&log.any_org()) {
+        return Ok(());
+    }
+    let denial = Denial { action: Action::Read, resource: Resource::AuditLog, readable: false };
+    Err(ApiError::Forbidden(Error::Denied(denial)))
+}
+
+/// What is shown beside the rows of a page, as it is now.
+#[derive(Debug, Default)]
+struct Around {
+    organizations: Vec<Organization>,
+    deleted: HashSet<Uuid>,
+}
+
+impl Around {
+    async fn of<'l>(
+        tx: &mut Tx,
+        logs: impl Iterator<Item = &'l AuditLog> + Clone,
+    ) -> Result<Self, Error> {
+        let mut ids: Vec<OrganizationId> =
+            logs.clone().map(|log| log.organization_id.0).filter(|id| !id.is_nil()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let of_kind = |kind: &str| -> Vec<Uuid> {
+            logs.clone()
+                .filter(|log| log.resource_type == kind)
+                .map(|log| log.resource_id)
+                .collect()
+        };
+        let (users, providers) = (of_kind("user"), of_kind("ai_provider"));
+        let mut around = Self::default();
+        if !ids.is_empty() {
+            around.organizations = tx.run(ListByIds { ids }).await?;
+        }
+        if !users.is_empty() {
+            let gone = tx.run(ListDeletedUsers { ids: users }).await;
+            around.deleted.extend(if_allowed(gone)?);
+        }
+        if !providers.is_empty() {
+            let gone = tx.run(ListDeletedProviders { ids: providers }).await;
+            around.deleted.extend(if_allowed(gone)?);
+        }
+        Ok(around)
+    }
+}
+
+/// To those who may not look, nothing is deleted.
+fn if_allowed(gone: Result<Vec<Uuid>, Error>) -> Result<Vec<Uuid>, Error> {
+    match gone {
+        Err(Error::Denied(_)) => Ok(Vec::new()),
+        other => other,
+    }
+}

@@ -1,0 +1,103 @@
+//! The AI gateway in process: who may use it, where its records go, which providers it serves.
+
+mod providers;
+mod recorder;
+
+use std::sync::Arc;
+
+use aibridge::ports::{Authenticator, BoxFuture, Identity, Refused};
+use authn::{Failure, Resolver};
+use axum::Router;
+use axum::body::Body as HttpBody;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use http::{StatusCode, Uri};
+use httpmw::{ClientAddr, LogContext};
+use rbac::{Action, Object, Resource};
+
+pub use providers::{ProviderFeed, load_specs};
+pub use recorder::StoreRecorder;
+
+use crate::app::App;
+use crate::json::answer;
+
+/// Where the gateway is mounted: its present name and its old one.
+pub(crate) const PREFIXES: [&str; 2] = ["/api/v2/ai-gateway", "/api/v2/aibridge"];
+
+/// Above the gateway's own bound, so that it refuses in the client's dialect.
+const BODY_BYTES_MAX: u64 = 2 * aibridge::REQUEST_BODY_MAX as u64;
+
+/// The data plane. Its routes check credentials of their own, so no other check stands before them.
+pub(crate) fn routes() -> Router<App> {
+    PREFIXES
+        .into_iter()
+        .fold(Router::new(), |router, prefix| {
+            router.route(&format!("{prefix}/{{*path}}"), any(serve))
+        })
+        .layer(httpmw::body_limit(BODY_BYTES_MAX))
+}
+
+async fn serve(State(app): State<App>, mut request: Request) -> Response {
+    if !app.settings.gateway_enabled {
+        let message = "The AI gateway is disabled. Set CODER_AI_GATEWAY_ENABLED=true to enable it.";
+        return answer(StatusCode::NOT_FOUND, &sdk::Response::message(message));
+    }
+    let Some(uri) = strip_prefix(request.uri()) else {
+        return answer(StatusCode::NOT_FOUND, &sdk::Response::message("Route not found."));
+    };
+    *request.uri_mut() = uri;
+    LogContext::of(request.extensions_mut()).hide_response();
+    if let Some(client) = request.extensions().get::<ClientAddr>() {
+        let peer =
+            aibridge::Peer { ip: client.ip, tls: app.settings.access_url.scheme() == "https" };
+        request.extensions_mut().insert(peer);
+    }
+    app.gateway.handle(request).await.map(HttpBody::new).into_response()
+}
+
+/// The same address without what the gateway is mounted under.
+fn strip_prefix(uri: &Uri) -> Option<Uri> {
+    let target = uri.path_and_query()?.as_str();
+    let rest = PREFIXES.into_iter().find_map(|prefix| target.strip_prefix(prefix))?;
+    rest.parse().ok()
+}
+
+/// Identity for the gateway, from API keys.
+#[derive(Debug)]
+pub struct KeyAuthenticator(pub Resolver);
+
+impl Authenticator for KeyAuthenticator {
+    fn resolve<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Identity, Refused>> {
+        Box::pin(async move {
+            let caller = match self.0.resolve(token).await {
+                Ok(caller) => caller,
+                Err(failure) => return Err(refusal(&failure)),
+            };
+            // The gateway is for whoever may have a conversation of their own recorded.
+            let own = Object::new(Resource::Interception).owner(caller.user.id.0);
+            if caller.subject.authorize(Action::Create, &own).is_err() {
+                return Err(Refused::Scope);
+            }
+            Ok(Identity {
+                user: caller.user.id.0,
+                username: caller.user.username.clone(),
+                api_key_id: caller.key.id.clone(),
+            })
+        })
+    }
+}
+
+fn refusal(failure: &Failure) -> Refused {
+    if failure.is_about_credential() {
+        return Refused::Credential;
+    }
+    tracing::error!(error = %stdx::chain(failure), "a gateway credential could not be checked");
+    Refused::Unavailable
+}
+
+/// Gives the gateway its authenticator.
+#[must_use]
+pub fn authenticator(resolver: Resolver) -> Arc<dyn Authenticator> {
+    Arc::new(KeyAuthenticator(resolver))
+}

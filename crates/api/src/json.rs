@@ -1,0 +1,109 @@
+//! Bodies in and out.
+
+use axum::body::Body as HttpBody;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::ApiError;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// A JSON answer: HTML characters escaped, a newline at the end, as clients know it.
+pub(crate) fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    let mut text = match serde_json::to_string(value) {
+        Ok(text) => escape_html(&text),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    text.push('\n');
+    let mut response = Response::new(HttpBody::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// `<`, `>` and `&` occur in JSON inside strings only, where an escape means the same.
+fn escape_html(text: &str) -> String {
+    if !text.contains(['<', '>', '&']) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match letter {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// What a handler returns: 200 and a body.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        answer(StatusCode::OK, &self.0)
+    }
+}
+
+/// The same with 201.
+#[derive(Debug)]
+pub(crate) struct Created<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        answer(StatusCode::CREATED, &self.0)
+    }
+}
+
+/// A request body: one JSON value and nothing behind it. Unknown fields are ignored.
+#[derive(Debug)]
+pub(crate) struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let bytes = match request.into_body().collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) => return Err(unreadable(error)),
+        };
+        if bytes.is_empty() {
+            return Err(ApiError::bad_request("Request body must be valid JSON.", "EOF"));
+        }
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            ApiError::bad_request("Request body must be valid JSON.", error.to_string())
+        })
+    }
+}
+
+fn unreadable(error: axum::Error) -> ApiError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(found) = cause {
+        if found.is::<LengthLimitError>() {
+            return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large.");
+        }
+        cause = found.source();
+    }
+    ApiError::bad_request("Request body could not be read.", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_is_escaped_inside_strings() {
+        assert_eq!(escape_html(r#"{"a":"<b>&"}"#), r#"{"a":"\u003cb\u003e\u0026"}"#);
+    }
+}

@@ -1,0 +1,157 @@
+//! The first user, signing in and out, and oneself.
+
+mod session;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use rbac::system;
+use stdx::ids::UserId;
+use stdx::to_micros;
+use store::locks::{Acquire, Lock};
+use store::organizations::{GetDefault, InsertMember, ListIdsOfUser};
+use store::users::{AnyExists, InsertUser, User};
+use store::{Call, Store as _, TxOptions};
+use time::OffsetDateTime;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::cx::{Cx, Origin};
+use crate::error::{ApiError, ApiResult};
+use crate::json::{Body, Created, Json, answer};
+use crate::routes::Routes;
+use crate::rules::{self, Rules};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(has_first_user, create_first_user))
+        .routes(routes!(get_user))
+        .routes(routes!(session::auth_methods))
+        .routes(routes!(session::login))
+        .routes(routes!(session::logout))
+}
+
+/// Whether the deployment has been set up: 200 when there is a user, 404 when there is none.
+#[utoipa::path(
+    get, path = "/users/first", tag = "Users",
+    responses((status = 200, body = sdk::Response), (status = 404, body = sdk::Response))
+)]
+async fn has_first_user(State(app): State<App>) -> ApiResult<Response> {
+    let exists = app.store.run(Call::by(system::bootstrap()), AnyExists).await?;
+    let (status, message) = if exists {
+        (StatusCode::OK, "The initial user has already been created!")
+    } else {
+        (StatusCode::NOT_FOUND, "The initial user has not been created!")
+    };
+    Ok(answer(status, &sdk::Response::message(message)))
+}
+
+/// Creates the first user, as owner. Open to everybody while there is none.
+#[utoipa::path(
+    post, path = "/users/first", tag = "Users", request_body = sdk::CreateFirstUserRequest,
+    responses(
+        (status = 201, body = sdk::CreateFirstUserResponse),
+        (status = 400, body = sdk::Response),
+        (status = 409, body = sdk::Response)
+    )
+)]
+async fn create_first_user(
+    State(app): State<App>,
+    headers: HeaderMap,
+    extensions: http::Extensions,
+    Body(req): Body<sdk::CreateFirstUserRequest>,
+) -> ApiResult<Created<sdk::CreateFirstUserResponse>> {
+    let by = Call::by(system::bootstrap());
+    if app.store.run(by, AnyExists).await? {
+        return Err(already_set_up());
+    }
+    let mut broken = Rules::default();
+    broken.check("email", rules::email(&req.email));
+    broken.check("username", rules::name(&req.username));
+    broken.check("name", rules::real_name(&req.name));
+    broken.check("password", crypt::password::check_strength(req.password.expose()));
+    broken.finish()?;
+
+    let hashed_password = app.passwords.hash(req.password).await?;
+    let origin = Origin::of(&headers, &extensions);
+    let (now, id) = (app.clock.now(), UserId::new(app.rng.uuid_v4()));
+    let organization = app
+        .store
+        .tx(by, TxOptions::write("create_first_user"), async |tx| {
+            tx.run(Acquire(Lock::FirstUser)).await?;
+            // Asked again under the lock: of two callers one wins.
+            if tx.run(AnyExists).await? {
+                return Err(already_set_up());
+            }
+            let organization = tx.run(GetDefault).await?;
+            let insert = InsertUser {
+                id,
+                email: req.email.clone(),
+                username: req.username.clone(),
+                name: req.name.clone(),
+                hashed_password: hashed_password.clone(),
+                status: "active",
+                rbac_roles: vec!["owner".to_owned()],
+                login_type: "password",
+                now,
+            };
+            let change = tx.run(insert).await?;
+            let member = InsertMember { organization_id: organization.id.0, user_id: id, now };
+            tx.run(member).await?;
+            let context = origin.context(&app, id, StatusCode::CREATED, now);
+            audit::write(tx, &context, &change).await?;
+            Ok::<_, ApiError>(organization)
+        })
+        .await?;
+    tracing::info!(user_id = %id, "the first user was created");
+    Ok(Created(sdk::CreateFirstUserResponse {
+        user_id: id.uuid(),
+        organization_id: organization.id.0.uuid(),
+    }))
+}
+
+fn already_set_up() -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, "The initial user has already been created.")
+}
+
+/// A user by id, name or `me`.
+#[utoipa::path(
+    get, path = "/users/{user}", tag = "Users",
+    params(("user" = String, Path, description = "UUID, username or `me`")),
+    responses((status = 200, body = sdk::User), (status = 400, body = sdk::Response))
+)]
+async fn get_user(cx: Cx, Path(user): Path<String>) -> ApiResult<impl IntoResponse> {
+    let user = cx.user(&user).await?;
+    let organizations = cx.run(ListIdsOfUser { user_id: user.id.0 }).await?;
+    Ok(Json(to_wire(user, organizations)))
+}
+
+/// A user as the wire has it.
+pub(crate) fn to_wire(user: User, organization_ids: Vec<uuid::Uuid>) -> sdk::User {
+    sdk::User {
+        id: user.id.0.uuid(),
+        roles: user.rbac_roles.iter().map(|name| role(name)).collect(),
+        username: user.username,
+        avatar_url: user.avatar_url,
+        name: user.name,
+        email: user.email,
+        created_at: user.created_at.into(),
+        updated_at: user.updated_at.into(),
+        last_seen_at: to_micros(user.last_seen_at.unwrap_or(OffsetDateTime::UNIX_EPOCH)).into(),
+        status: user.status,
+        login_type: user.login_type,
+        is_service_account: user.is_service_account,
+        theme_preference: String::new(),
+        organization_ids,
+        // Seats are counted only where a licence limits them.
+        has_ai_seat: false,
+    }
+}
+
+fn role(name: &str) -> sdk::SlimRole {
+    let catalog = rbac::Catalog::default();
+    let display_name = catalog
+        .built_in(&rbac::RoleName::site(name.to_owned()))
+        .map_or_else(String::new, |role| role.display_name().to_owned());
+    sdk::SlimRole { name: name.to_owned(), display_name, organization_id: String::new() }
+}

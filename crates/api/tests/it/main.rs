@@ -1,0 +1,12 @@
+//! The API over real sockets and a real database.
+
+#[cfg(test)]
+mod ai_providers;
+mod app;
+mod audit;
+mod gateway;
+mod interceptions;
+#[cfg(test)]
+mod seeding;
+mod tokens;
+mod users;
