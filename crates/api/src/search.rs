@@ -176,7 +176,7 @@ mod tests {
         ) {
             let mut query = bare.clone();
             for (key, value) in &terms {
-                query.push_str(&format!(" {key}:\"{value}\""));
+                query.extend([" ", key, ":\"", value, "\""]);
             }
             let mut fields = parse(&query, Case::Keep, Bare::Is("the free term"));
             for (key, value) in &terms {

@@ -33,7 +33,7 @@ async fn bad_searches_name_what_is_wrong() {
         ("q=organization:20000000-0000-4000-8000-0000000000ff", "organization"),
         ("q=colour:red", "colour"),
         ("q=one:two:three", "q"),
-        ("q=username:a%00b", "username"),
+        ("q=username:a%00b", "q"),
     ] {
         let (status, answer) = owner.get(&format!("/audit?{path}")).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {answer}");
@@ -43,7 +43,7 @@ async fn bad_searches_name_what_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_is_told_newest_first() {
-    let (app, owner) = TestApp::new().await;
+    let (_app, owner) = TestApp::new().await;
     let provider = json!({ "type": "openai", "name": "main", "base_url": "http://127.0.0.1:1/v1" });
     let (status, created) = owner.post("/ai/providers", &provider).await;
     assert_eq!(status, StatusCode::CREATED, "{created}");
@@ -138,7 +138,7 @@ async fn searches_narrow_pages_end_and_counting_stops() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auditor_of_an_organization_sees_its_rows_only() {
     let (app, _) = TestApp::new().await;
-    let audrey = app.user("audrey", &[]).await;
+    app.user("audrey", &[]).await;
     app.db
         .sql(
             "UPDATE organization_members SET roles = '{organization-auditor}'

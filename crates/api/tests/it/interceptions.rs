@@ -96,7 +96,7 @@ async fn bad_questions_are_answered_with_what_is_wrong() {
         ("interceptions?q=session_id:work", "session_id"),
         ("interceptions?q=model:", "q"),
         ("sessions?q=free", "q"),
-        ("sessions?q=model:a%00b", "model"),
+        ("sessions?q=model:a%00b", "q"),
         ("clients?q=model:x", "model"),
     ] {
         let (status, answer) = owner.get(&format!("/aibridge/{path}")).await;

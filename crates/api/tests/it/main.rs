@@ -1,12 +1,11 @@
 //! The API over real sockets and a real database.
+#![cfg(test)]
 
-#[cfg(test)]
 mod ai_providers;
 mod app;
 mod audit;
 mod gateway;
 mod interceptions;
-#[cfg(test)]
 mod seeding;
 mod tokens;
 mod users;
