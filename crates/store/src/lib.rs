@@ -14,8 +14,8 @@
 //! - a list never returns a row that its subject may not read, and never more rows than its limit;
 //! - no error holds a secret or the content of a row.
 //!
-//! It knows nothing of HTTP, wire formats or the gateway. To add a query, read `api_keys.rs`, then run
-//! `cargo xtask gen`.
+//! It knows nothing of HTTP, wire formats or the gateway. To add a query, follow `docs/adding-a-query.md` and
+//! finish with `cargo xtask gen`.
 
 mod connect;
 mod constraints;

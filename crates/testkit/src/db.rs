@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, mpsc};
@@ -21,6 +21,10 @@ use telemetry::Registry;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 const TEMPLATE: &str = "template_migrated";
+/// Where a server is kept that had to be downloaded.
+const CACHE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/postgres");
+/// Space in memory for some dozens of databases at once.
+const MEMORY_MIN_KIB: u64 = 2 * 1024 * 1024;
 
 /// The server of this process.
 struct Server {
@@ -153,7 +157,7 @@ fn serve(ready: &mpsc::Sender<Result<(Secret<String>, u32)>>, dropped: &mpsc::Re
             return;
         }
     };
-    let dir = match tempfile::Builder::new().prefix("testkit-").tempdir() {
+    let dir = match tempfile::Builder::new().prefix("testkit-").tempdir_in(folder()) {
         Ok(dir) => dir.keep(),
         Err(error) => {
             let _ = ready.send(Err(error.into()));
@@ -164,7 +168,7 @@ fn serve(ready: &mpsc::Sender<Result<(Secret<String>, u32)>>, dropped: &mpsc::Re
     let _watchdog = watchdog(&dir);
     let started = runtime.block_on(async {
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
-        let cluster = Cluster::start(Settings::scratch(dir.join("postgres"), dir.join("cache")))
+        let cluster = Cluster::start(Settings::scratch(dir.join("postgres"), CACHE))
             .await
             .context("start PostgreSQL")?;
         let url = cluster.url();
@@ -196,6 +200,19 @@ fn serve(ready: &mpsc::Sender<Result<(Secret<String>, u32)>>, dropped: &mpsc::Re
         Err(error) => {
             let _ = ready.send(Err(error));
         }
+    }
+}
+
+/// Where the data goes: into memory when there is room, which is five times as fast as a disk.
+fn folder() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let free = Command::new("df").arg("-Pk").arg(memory).output().ok().and_then(|df| {
+        let text = String::from_utf8(df.stdout).ok()?;
+        text.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok()
+    });
+    match free {
+        Some(free) if free >= MEMORY_MIN_KIB => memory.to_owned(),
+        _ => std::env::temp_dir(),
     }
 }
 
