@@ -137,8 +137,10 @@ fn make(tree: &Tree, product: &Product, bins: &[(String, String)]) -> Result<Str
             if !bins.iter().any(|(have, name)| have == package && name == bin) {
                 bail!("package `{package}` has no binary `{bin}`");
             }
-            let mut command = tree.cargo();
-            command.args(["run", "-q", "-p", package, "--bin", bin, "--"]).args(args);
+            let program = tree.build(&[(package, bin)], false)?;
+            let program = program.first().context("cargo built no executable")?;
+            let mut command = tree.command(program);
+            command.args(args);
             output(&mut command)?
         }
     };

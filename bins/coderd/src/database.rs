@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::progress::Spinner;
 
 /// A clean shutdown writes out what is in memory.
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Address of the configured database, or of the built-in one, which is then started.
 pub(crate) async fn open(options: &Options, lifecycle: &Lifecycle) -> Result<Secret<String>> {

@@ -1,5 +1,6 @@
 //! `coderd server`: builds the parts bottom-up, serves until a signal, and takes them down in reverse.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::{database, serve};
 /// How long open requests may take to finish once the process is asked to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 /// A new month needs its partitions before it begins; three are kept ahead.
-const PARTITIONS_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
+const PARTITIONS_EVERY: Duration = Duration::from_hours(12);
 
 /// Runs the server until a signal.
 pub(crate) async fn run(options: &Options, environment: &Environment) -> Result<()> {
@@ -50,8 +51,8 @@ fn watch_signals(lifecycle: &Lifecycle) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let signals = lifecycle.clone();
-    // Not tracked: it would keep the process from ending without a signal.
-    std::mem::drop(tokio::task::spawn(async move {
+    // A life cycle of its own: the process ends without waiting for signals.
+    Lifecycle::new().spawn("signals", async move {
         for round in 0.. {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -63,7 +64,7 @@ fn watch_signals(lifecycle: &Lifecycle) -> Result<()> {
             tracing::info!("stopping; a second signal ends at once");
             signals.begin_stop();
         }
-    }));
+    });
     Ok(())
 }
 
@@ -100,7 +101,8 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     )
     .await
     .map_err(|error| anyhow!("{}", stdx::chain(&error)))?;
-    let deployment_id = api::setup::prepare(&store, &clock, &rng).await.map_err(chained)?;
+    let deployment_id =
+        api::setup::prepare(&store, &clock, &rng).await.map_err(|error| chained(&error))?;
     seed(options, environment, &store, &clock, &rng).await?;
     let settings = settings(options, &access_url, deployment_id);
     keep_partitions(store.clone(), Arc::clone(&clock), lifecycle);
@@ -131,8 +133,8 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     Ok(())
 }
 
-fn chained(error: store::Error) -> anyhow::Error {
-    anyhow!("{}", stdx::chain(&error))
+fn chained(error: &store::Error) -> anyhow::Error {
+    anyhow!("{}", stdx::chain(error))
 }
 
 /// Writes the providers that the environment names, before anything reads them.
@@ -229,7 +231,7 @@ fn log_settings(options: &Options) -> Result<telemetry::Settings> {
         introspection.verbose || introspection.log_filter.iter().any(|pattern| pattern == ".*");
     let mut filter = (if everything { "debug" } else { "info" }).to_owned();
     for name in introspection.log_filter.iter().filter(|pattern| *pattern != ".*") {
-        filter.push_str(&format!(",{name}=debug"));
+        let _ = write!(filter, ",{name}=debug");
     }
     Ok(telemetry::Settings {
         human: output(&introspection.log_human)?,

@@ -22,13 +22,16 @@ impl Stamp<'_> {
         FactId::new(self.rng.uuid_v7(at))
     }
 
+    /// All of one instant, with identifiers that keep their order.
     pub(crate) fn facts(&self, notes: Vec<Note>) -> Vec<Fact> {
         let created_at = self.clock.now();
-        notes.into_iter().map(|note| self.fact(note, created_at)).collect()
+        let numbered = notes.into_iter().enumerate();
+        numbered.map(|(place, note)| self.fact(note, place, created_at)).collect()
     }
 
-    fn fact(&self, note: Note, created_at: OffsetDateTime) -> Fact {
-        let (id, interception) = (self.fact_id(created_at), self.interception);
+    fn fact(&self, note: Note, place: usize, created_at: OffsetDateTime) -> Fact {
+        let id = FactId::new(self.rng.uuid_v7_at(created_at, place));
+        let interception = self.interception;
         match note {
             Note::Prompt { response_id, prompt } => Fact::Prompt(Prompt {
                 id,

@@ -48,7 +48,7 @@ async fn build_info(State(app): State<App>) -> Json<sdk::BuildInfo> {
 /// Names of the scopes that tokens may be given.
 #[utoipa::path(get, path = "/auth/scopes", tag = "General", responses((status = 200, body = sdk::Scopes)))]
 async fn scopes() -> Json<sdk::Scopes> {
-    Json(sdk::Scopes { external: rbac::public_names().map(|name| name.to_string()).collect() })
+    Json(sdk::Scopes { external: rbac::public_names().collect() })
 }
 
 /// Whether the process lives. Touches nothing.

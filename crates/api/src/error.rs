@@ -91,10 +91,6 @@ impl ApiError {
         }
     }
 
-    pub(crate) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, NOT_FOUND)
-    }
-
     /// A refusal is 403 even where the object may not be read: for routes that name no object.
     pub(crate) fn forbidding(self) -> Self {
         match self {

@@ -76,19 +76,35 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let bytes = match request.into_body().collect().await {
             Ok(collected) => collected.to_bytes(),
-            Err(error) => return Err(unreadable(error)),
+            Err(error) => return Err(unreadable(&error)),
         };
         if bytes.is_empty() {
             return Err(ApiError::bad_request("Request body must be valid JSON.", "EOF"));
         }
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            ApiError::bad_request("Request body must be valid JSON.", error.to_string())
-        })
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| ApiError::bad_request("Request body must be valid JSON.", why(&error)))
     }
 }
 
-fn unreadable(error: axum::Error) -> ApiError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+/// What the parser says, unless it would repeat a value: a password of the wrong type must not come back.
+pub(crate) fn why(error: &serde_json::Error) -> String {
+    if !error.is_data() {
+        return error.to_string();
+    }
+    let text = error.to_string();
+    if text.starts_with("missing field") || text.starts_with("unknown variant") {
+        return text;
+    }
+    format!(
+        "a field has a value of the wrong type at line {} column {}",
+        error.line(),
+        error.column()
+    )
+}
+
+fn unreadable(error: &axum::Error) -> ApiError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(found) = cause {
         if found.is::<LengthLimitError>() {
             return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large.");

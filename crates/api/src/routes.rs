@@ -47,7 +47,7 @@ fn documented() -> Routes {
     Routes::with_openapi(Document::openapi()).nest("/api/v2", api)
 }
 
-/// The OpenAPI document of all routes but the gateway's data plane, which speaks other people's APIs.
+/// The `OpenAPI` document of all routes but the gateway's data plane, which speaks other people's APIs.
 #[must_use]
 pub fn openapi() -> OpenApi {
     documented().split_for_parts().1

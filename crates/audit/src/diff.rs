@@ -65,8 +65,11 @@ pub fn diff<R: Auditable>(old: Option<&R>, new: Option<&R>) -> Map<String, Value
             }
         };
         let ((was, was_secret), (is, is_secret)) = (side(&before), side(&after));
+        if was == is && before.is_some() == after.is_some() {
+            continue;
+        }
         let secret = was_secret || is_secret;
-        let (was, is) = (or_empty(was, &is), or_empty(is, &was_type(&before, place)));
+        let (was, is) = (or_empty(was, &is), or_empty(is, &was_type(before.as_ref(), place)));
         if was == is {
             continue;
         }
@@ -81,8 +84,8 @@ pub fn diff<R: Auditable>(old: Option<&R>, new: Option<&R>) -> Map<String, Value
 }
 
 /// The tracked value of one side, to give a missing side an empty value of the same type.
-fn was_type(fields: &Option<Vec<Field<'_>>>, place: usize) -> Value {
-    match fields.as_ref().and_then(|fields| fields.get(place)).map(|field| &field.shown) {
+fn was_type(fields: Option<&Vec<Field<'_>>>, place: usize) -> Value {
+    match fields.and_then(|fields| fields.get(place)).map(|field| &field.shown) {
         Some(Shown::Tracked(value)) => value.clone(),
         Some(Shown::Secret(_)) => Value::String(String::new()),
         None => Value::Null,
@@ -166,6 +169,28 @@ mod tests {
     fn a_deleted_row_shows_what_it_was() {
         let seen = diff(Some(&door(true, "front", "1234")), None);
         assert_eq!(seen.get("open"), Some(&json!({ "old": true, "new": false, "secret": false })));
+    }
+
+    #[test]
+    fn a_secret_that_never_was_has_not_changed() {
+        struct Safe;
+        impl Auditable for Safe {
+            const RESOURCE_TYPE: &'static str = "safe";
+
+            fn id(&self) -> Uuid {
+                Uuid::nil()
+            }
+
+            fn target(&self) -> String {
+                String::new()
+            }
+
+            fn fields(&self) -> Vec<Field<'_>> {
+                vec![Field { name: "code", shown: Shown::Secret(None) }]
+            }
+        }
+        assert!(diff(Some(&Safe), Some(&Safe)).is_empty());
+        assert!(diff(None, Some(&Safe)).is_empty());
     }
 
     #[test]

@@ -10,17 +10,17 @@ use uuid::Uuid;
 
 use crate::diff::{Auditable, Field, Shown};
 
-/// The tracked and secret columns of each audited type, for `docs/generated/audit-table.md`.
-pub const TABLES: &[(&str, &[&str], &[&str], &[&str])] =
+/// A type with its tracked, secret and ignored columns.
+pub type Table = (&'static str, Columns, Columns, Columns);
+/// Names of columns.
+pub type Columns = &'static [&'static str];
+
+/// The columns of each audited type.
+pub const TABLES: &[Table] =
     &[User::TABLE, ApiKey::TABLE, Organization::TABLE, Provider::TABLE, ProviderKey::TABLE];
 
 trait Declared {
-    const TABLE: (
-        &'static str,
-        &'static [&'static str],
-        &'static [&'static str],
-        &'static [&'static str],
-    );
+    const TABLE: Table;
 }
 
 macro_rules! auditable {
@@ -61,7 +61,7 @@ macro_rules! auditable {
         }
 
         impl Declared for $row {
-            const TABLE: (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]) =
+            const TABLE: Table =
                 ($kind, &[$(stringify!($track)),*], &[$(stringify!($secret)),*], &[$(stringify!($ignore)),*]);
         }
     };

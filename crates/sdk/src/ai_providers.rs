@@ -93,6 +93,7 @@ pub struct UpdateAiProviderRequest {
 }
 
 /// Tells an explicit `null` from absence.
+#[expect(clippy::option_option, reason = "absent, null and an object are three things")]
 fn present<'de, D>(deserializer: D) -> Result<Option<Option<Box<RawValue>>>, D::Error>
 where
     D: serde::Deserializer<'de>,

@@ -125,7 +125,7 @@ pub struct GithubAuthMethod {
     pub default_provider_configured: bool,
 }
 
-/// Signing in with an OpenID provider.
+/// Signing in with an `OpenID` provider.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "named by the wire")]
 pub struct OidcAuthMethod {

@@ -13,7 +13,7 @@ use store::{Call, Error, Full, TxOptions};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How long a lost notice can go unhealed.
-const POLL: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_mins(1);
 
 /// Reads all live providers and their keys as the gateway wants them, in one state of the database.
 ///

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use rbac::{Subject, system};
 use sdk::{AuthMethod, AuthMethods, GithubAuthMethod, LoginRequest, LoginResponse, OidcAuthMethod};
 use serde_json::{Map, Value};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use stdx::ids::OrganizationId;
 use store::api_keys::DeleteApiKey;
@@ -97,8 +98,9 @@ fn session_subject(app: &App, user: &User) -> ApiResult<Arc<Subject>> {
 /// A known user failing to sign in is recorded; an unknown name is not, there is nobody to file it under.
 async fn note_refusal(app: &App, origin: &Origin, failure: &LoginFailure) -> ApiResult<()> {
     let (user, status) = match failure {
-        LoginFailure::Incorrect { user: Some(user) } => (user, StatusCode::UNAUTHORIZED),
-        LoginFailure::Inactive { user, .. } => (user, StatusCode::UNAUTHORIZED),
+        LoginFailure::Incorrect { user: Some(user) } | LoginFailure::Inactive { user, .. } => {
+            (user, StatusCode::UNAUTHORIZED)
+        }
         LoginFailure::OtherLoginType { user, .. } => (user, StatusCode::FORBIDDEN),
         _ => return Ok(()),
     };
@@ -152,7 +154,7 @@ fn cookie(app: &App, value: &str, max_age_secs: Option<i64>) -> ApiResult<Header
         text.push_str("; Secure");
     }
     if let Some(secs) = max_age_secs {
-        text.push_str(&format!("; Max-Age={secs}"));
+        let _ = write!(text, "; Max-Age={secs}");
     }
     HeaderValue::from_str(&text).map_err(ApiError::internal)
 }

@@ -7,9 +7,7 @@ use crate::app::{Session, TestApp};
 async fn with_provider() -> (TestApp, Session, FakeProvider) {
     let (app, owner) = TestApp::new().await;
     let provider = FakeProvider::start_default().await.unwrap();
-    for (kind, url) in
-        [("anthropic", provider.url().to_string()), ("openai", provider.openai_url())]
-    {
+    for (kind, url) in [("anthropic", provider.url()), ("openai", provider.openai_url())] {
         let body = json!({ "type": kind, "name": kind, "base_url": url, "api_keys": ["sk-central-0123456789"] });
         let (status, answer) = owner.post("/ai/providers", &body).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
@@ -51,6 +49,7 @@ async fn an_exchange_is_relayed_recorded_and_listed() {
             .post(app.path(&format!("{prefix}/anthropic/v1/messages")))
             .header("x-api-key", &token.token)
             .header("user-agent", "claude-cli/2.0")
+            .header("anthropic-version", "2023-06-01")
             .json(&ask(stream))
             .send()
             .await
@@ -92,6 +91,7 @@ async fn a_gateway_token_must_be_good_and_wide_enough() {
             .http
             .post(app.path("/api/v2/aibridge/anthropic/v1/messages"))
             .bearer_auth(token)
+            .header("anthropic-version", "2023-06-01")
             .json(&ask(false))
             .send()
             .await
@@ -124,6 +124,7 @@ async fn without_providers_every_path_is_unknown_and_nothing_breaks() {
         .http
         .post(app.path("/api/v2/aibridge/anthropic/v1/messages"))
         .bearer_auth(&token.token)
+        .header("anthropic-version", "2023-06-01")
         .json(&ask(false))
         .send()
         .await
@@ -142,6 +143,7 @@ async fn a_disabled_provider_is_503_and_comes_back() {
             .http
             .post(app.path("/api/v2/aibridge/anthropic/v1/messages"))
             .bearer_auth(&token.token)
+            .header("anthropic-version", "2023-06-01")
             .json(&ask(false))
             .send()
             .await
