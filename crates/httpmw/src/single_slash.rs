@@ -5,8 +5,8 @@ use http::uri::PathAndQuery;
 
 use crate::step::{Inner, Next, Step};
 
-/// Collapses repeated slashes of the path, so that `//api//v2` finds its route. Must stand before the
-/// router.
+/// Collapses repeated slashes of the path and takes one off its end, so that `//api//v2/` finds its route.
+/// Must stand before the router.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SingleSlash;
 
@@ -21,7 +21,8 @@ impl Step for SingleSlash {
 
 /// `None` if there is nothing to change.
 fn collapsed(uri: &Uri) -> Option<Uri> {
-    if !uri.path().contains("//") {
+    let path = uri.path();
+    if !path.contains("//") && (path == "/" || !path.ends_with('/')) {
         return None;
     }
     let mut text = String::with_capacity(uri.path().len());
@@ -29,6 +30,9 @@ fn collapsed(uri: &Uri) -> Option<Uri> {
         if character != '/' || !text.ends_with('/') {
             text.push(character);
         }
+    }
+    if text.len() > 1 && text.ends_with('/') {
+        text.pop();
     }
     if let Some(query) = uri.query() {
         text.push('?');
@@ -44,12 +48,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_slashes_of_the_path_are_collapsed() {
+    fn only_slashes_of_the_path_are_touched() {
         for (uri, want) in [
             ("/a/b", None),
             ("/a?next=//b", None),
             ("//", Some("/")),
-            ("//a///b//", Some("/a/b/")),
+            ("//a///b//", Some("/a/b")),
+            ("/", None),
+            ("/a/", Some("/a")),
+            ("/a/?next=/b/", Some("/a?next=/b/")),
             ("/a//b?next=//c", Some("/a/b?next=//c")),
             ("http://host//a//b", Some("http://host/a/b")),
             ("/a%2F//b", Some("/a%2F/b")),

@@ -183,12 +183,12 @@ fn sorted<'a>(facts: impl Iterator<Item = &'a Fact>) -> Facts {
                 api_key_id: f.api_key_id.clone(),
                 provider: f.provider.clone(),
                 provider_name: f.provider_name.clone(),
-                model: f.model.clone(),
+                model: storable(&f.model),
                 client: f.client.clone(),
                 started_at: f.started_at,
-                metadata: json!(f.metadata),
-                client_session_id: f.client_session_id.clone(),
-                correlating_tool_call_id: f.correlating_tool_call_id.clone(),
+                metadata: storable_json(json!(f.metadata)),
+                client_session_id: f.client_session_id.as_deref().map(storable),
+                correlating_tool_call_id: f.correlating_tool_call_id.as_deref().map(storable),
                 credential_kind: match f.credential_kind {
                     CredentialKind::Centralized => "centralized",
                     CredentialKind::Byok => "byok",
@@ -200,20 +200,20 @@ fn sorted<'a>(facts: impl Iterator<Item = &'a Fact>) -> Facts {
                 ended_at: f.ended_at,
                 credential_hint: f.credential_hint.clone(),
                 error_type: f.error_type.map(aibridge::facts::ErrorType::as_str),
-                error_message: f.error_message.clone(),
+                error_message: f.error_message.as_deref().map(storable),
             }),
             Fact::Prompt(f) => out.prompts.push(rows::Prompt {
                 id: Pk(f.id),
                 interception_id: Pk(f.interception),
-                provider_response_id: f.response_id.clone(),
+                provider_response_id: storable(&f.response_id),
                 prompt: storable(&f.prompt),
-                metadata: json!(f.metadata),
+                metadata: storable_json(json!(f.metadata)),
                 created_at: f.created_at,
             }),
             Fact::Tokens(f) => out.tokens.push(rows::Tokens {
                 id: Pk(f.id),
                 interception_id: Pk(f.interception),
-                provider_response_id: f.response_id.clone(),
+                provider_response_id: storable(&f.response_id),
                 input_tokens: f.input,
                 output_tokens: f.output,
                 cache_read_input_tokens: f.cache_read,
@@ -224,22 +224,22 @@ fn sorted<'a>(facts: impl Iterator<Item = &'a Fact>) -> Facts {
             Fact::Tool(f) => out.tools.push(rows::Tool {
                 id: Pk(f.id),
                 interception_id: Pk(f.interception),
-                provider_response_id: f.response_id.clone(),
-                provider_tool_call_id: f.tool_call_id.clone(),
-                provider_item_id: f.item_id.clone(),
+                provider_response_id: storable(&f.response_id),
+                provider_tool_call_id: storable(&f.tool_call_id),
+                provider_item_id: f.item_id.as_deref().map(storable),
                 server_url: f.server_url.clone(),
                 tool: storable(&f.tool),
                 input: storable(&f.input),
                 injected: f.injected,
                 invocation_error: f.invocation_error.as_deref().map(storable),
-                metadata: json!(f.metadata),
+                metadata: storable_json(json!(f.metadata)),
                 created_at: f.created_at,
             }),
             Fact::Thought(f) => out.thoughts.push(rows::Thought {
                 id: Pk(f.id),
                 interception_id: Pk(f.interception),
                 content: storable(&f.content),
-                metadata: json!(f.metadata),
+                metadata: storable_json(json!(f.metadata)),
                 created_at: f.created_at,
             }),
         }
@@ -251,10 +251,38 @@ fn sorted<'a>(facts: impl Iterator<Item = &'a Fact>) -> Facts {
 fn merged(fact: &aibridge::facts::Tokens) -> Value {
     let mut all = fact.metadata.clone();
     all.extend(fact.extra.iter().map(|(name, count)| (name.clone(), json!(count))));
-    json!(all)
+    storable_json(json!(all))
 }
 
 /// PostgreSQL cannot hold U+0000 in text.
 fn storable(text: &str) -> String {
     if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text.to_owned() }
+}
+
+/// The same for every text inside.
+fn storable_json(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(storable(&text)),
+        Value::Array(items) => items.into_iter().map(storable_json).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (storable(&name), storable_json(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_database_cannot_hold_is_replaced_everywhere() {
+        let value = json!({ "a\u{0}": ["b\u{0}", { "c": "d\u{0}" }], "n": 1 });
+        assert_eq!(
+            storable_json(value),
+            json!({ "a\u{FFFD}": ["b\u{FFFD}", { "c": "d\u{FFFD}" }], "n": 1 })
+        );
+    }
 }
