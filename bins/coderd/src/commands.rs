@@ -45,8 +45,8 @@ async fn run(
     environment: &Environment,
 ) -> Result<()> {
     match command {
-        Some("url") => database::print_url(&loaded.options, raw).await,
-        Some(_) => database::serve(&loaded.options, raw).await,
+        Some("url") => database::print_url(&loaded.options, environment, raw).await,
+        Some(_) => database::serve(&loaded.options, environment, raw).await,
         None => server::run(&loaded.options, environment).await,
     }
 }

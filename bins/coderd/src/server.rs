@@ -86,7 +86,7 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     let listener = serve::bind(address, "CODER_HTTP_ADDRESS").await?;
     let access_url = access_url(options, &listener)?;
 
-    let url = database::open(options, lifecycle).await?;
+    let url = database::open(options, environment, lifecycle).await?;
     let keyring = Keyring::from_base64(&options.security.external_token_encryption_keys)
         .map_err(|error| anyhow!("CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS: {error}"))?;
     let store = Full::connect(

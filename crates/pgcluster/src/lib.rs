@@ -41,5 +41,5 @@ mod supervisor;
 pub use cluster::Cluster;
 pub use connection::Connection;
 pub use error::Error;
-pub use settings::{Phase, Progress, Search, Settings, default_data_dir};
+pub use settings::{Phase, Progress, Search, Settings, default_data_dir, is_root};
 pub use supervisor::Status;

@@ -99,6 +99,12 @@ impl Progress for Silent {
 
 const SYSTEM_DATA_DIR: &str = "/var/lib/coder/postgres";
 
+/// Whether this process is root, whom PostgreSQL refuses.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Where data lies if the user says nothing.
 ///
 /// root: `/var/lib/coder/postgres`, because root's home is closed to the user that the server runs as.

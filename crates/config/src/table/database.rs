@@ -43,8 +43,8 @@ options! {
         /// Directory in which the PostgreSQL that is run from here keeps its data.
         data_dir: Option<PathBuf> = "" {
             name: "Postgres Data Directory", env: "CODER_PG_DATA_DIR", flag: "postgres-data-dir",
-            yaml: "pgDataDir", computed: Some(data_dir),
-            default_note: "postgres in the configuration directory",
+            yaml: "pgDataDir",
+            default_note: "/var/lib/coder/postgres for root, else coder/postgres in the user's state directory",
         },
         /// Directory for files that can be made again. Created with mode 0700; not to be shared.
         cache_dir: Option<PathBuf> = "" {
@@ -85,11 +85,6 @@ fn user_dir(env: &Environment, own: &str, xdg: &str, home: &str, sub: &str) -> O
 
 fn text(path: &std::path::Path) -> Option<String> {
     path.to_str().map(str::to_owned)
-}
-
-fn data_dir(env: &Environment) -> Option<String> {
-    let config = user_dir(env, "CODER_CONFIG_DIR", "XDG_CONFIG_HOME", ".config", "coderv2")?;
-    text(&config.join("postgres"))
 }
 
 fn cache_dir(env: &Environment) -> Option<String> {
