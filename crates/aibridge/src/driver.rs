@@ -8,10 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use stdx::{Lifecycle, Stopping};
 
 use crate::facts::ErrorType;
 use crate::ports::BoxFuture;
+use crate::sse::{Piece, Splitter};
 use crate::wire::{Ended, Interceptor};
 
 mod attempts;
@@ -21,7 +23,7 @@ mod stream;
 mod whole;
 
 pub(crate) use attempts::{Credential, Failure, Keys};
-pub(crate) use ledger::{Books, Ledger, Settling};
+pub(crate) use ledger::{Books, Failed, Ledger, Settling};
 pub(crate) use run::{Job, run};
 
 /// How long the driver waits for what.
@@ -67,13 +69,36 @@ impl Default for Timeouts {
 pub(crate) struct Exchange {
     interceptor: Box<dyn Interceptor>,
     ledger: Ledger,
+    /// What came before there was a relay to understand it.
+    early: Option<Early>,
     /// Whether any byte of the answer has been released.
     relayed: bool,
 }
 
+/// The first bytes of an answer whose start is not durable yet. They may hold usage, which is recorded
+/// even if nothing of the answer is ever released.
+struct Early {
+    bytes: Bytes,
+    stream: bool,
+}
+
 impl Exchange {
     pub(crate) fn new(interceptor: Box<dyn Interceptor>, ledger: Ledger) -> Self {
-        Self { interceptor, ledger, relayed: false }
+        Self { interceptor, ledger, early: None, relayed: false }
+    }
+
+    fn understand_early(&mut self) {
+        match self.early.take() {
+            None => {}
+            Some(Early { bytes, stream: false }) => self.interceptor.observe_body(&bytes),
+            Some(Early { bytes, stream: true }) => {
+                for piece in Splitter::new().push(bytes) {
+                    if let Piece::Frame(frame) | Piece::Late(frame) = piece {
+                        self.interceptor.observe(&frame);
+                    }
+                }
+            }
+        }
     }
 
     /// Ends the exchange. `fault`, when given, is a better reason than the interceptor can know.
@@ -81,8 +106,11 @@ impl Exchange {
         if self.ledger.is_closed() {
             return Ending::default();
         }
+        self.understand_early();
         let finish = self.interceptor.finish(ended, self.relayed);
-        let error = fault.or(finish.error);
+        let quoted = finish.quotes_provider;
+        let of_provider = finish.error.map(|error| Failed { quoted, ..error.into() });
+        let error = fault.map(Failed::from).or(of_provider);
         let failed = error.is_some();
         let settling = self.ledger.close(self.interceptor.take_notes(), error);
         Ending { trailer: finish.trailer, failed, settling }
@@ -93,7 +121,7 @@ impl Exchange {
 #[derive(Default)]
 struct Ending {
     /// Last bytes for the client of a stream.
-    trailer: Option<bytes::Bytes>,
+    trailer: Option<Bytes>,
     /// Whether the record says that it failed.
     failed: bool,
     /// To be awaited before the answer's end is released.
@@ -109,13 +137,15 @@ impl Drop for Exchange {
             // Not through the interceptor: its state may be half changed.
             let error =
                 (ErrorType::Unknown, "the gateway failed while handling the request".to_owned());
-            self.ledger.close_detached(Vec::new(), Some(error));
+            drop(self.ledger.close(Vec::new(), Some(error.into())));
             return;
         }
-        // A client that leaves after the last event of a complete answer is none that failed.
-        let finish = self.interceptor.finish(Ended::ClientGone, self.relayed);
-        let notes = self.interceptor.take_notes();
-        self.ledger.close_detached(notes, finish.error);
+        // A client that leaves after the last event of a complete answer is none that failed, unless it
+        // got nothing of it.
+        let nothing = (!self.relayed).then(|| {
+            (ErrorType::ClientGone, "the client left before the answer was complete".to_owned())
+        });
+        drop(self.end(Ended::ClientGone, nothing));
     }
 }
 

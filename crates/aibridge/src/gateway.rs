@@ -34,7 +34,7 @@ mod intercept;
 
 pub use body::{Body, BodyError};
 pub use intake::REQUEST_BODY_MAX;
-pub(crate) use intake::content_length;
+pub(crate) use intake::{content_length, too_large};
 
 /// Most bytes of a path repeated in an error.
 const PATH_BYTES_MAX: usize = 256;
@@ -183,6 +183,7 @@ impl Gateway {
         let found = snapshot.find(&parts.method, &path);
         let dialect = found.dialect();
         if let Some(id) = parts.headers.remove(GOVERNANCE_REQUEST_ID) {
+            let path = cut(&path, PATH_BYTES_MAX);
             tracing::debug!(aibridgeproxy_id = ?id, path, "request came through the proxy");
         }
         let (identity, credentials) = match self.admit(&parts, dialect).await {
@@ -213,6 +214,7 @@ impl Gateway {
                     credentials: &credentials,
                     upstream: &self.upstream,
                     books: &self.books,
+                    terms: self.terms(&provider),
                 };
                 passthrough::relay(call, parts, body)
                     .await
@@ -242,11 +244,12 @@ impl Gateway {
                 TokenError::Missing => Fault::NoToken,
                 TokenError::Clash(_) => Fault::AmbiguousToken,
             };
+            let path = cut(parts.uri.path(), PATH_BYTES_MAX);
             // Claude Code asks with a bare HEAD whether anybody is there.
             if parts.method == Method::HEAD {
-                tracing::debug!(path = parts.uri.path(), error = %error, "request without a token");
+                tracing::debug!(path, error = %error, "request without a token");
             } else {
-                tracing::warn!(path = parts.uri.path(), error = %error, "request refused");
+                tracing::warn!(path, error = %error, "request refused");
             }
             self.refuse(&Failure::new(fault, error.to_string()), dialect)
         })?;

@@ -1,8 +1,9 @@
 //! Relays what is not intercepted: model lists and the like. Streams both ways, understands nothing,
 //! records nothing; the routes are an allow-list because a central key may be used.
 
+use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -11,12 +12,14 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::dialect::Fault;
-use crate::driver::{Books, Credential, Failure, Keys};
-use crate::gateway::{Body, BodyError, Peer, REQUEST_BODY_MAX, content_length};
+use crate::driver::{Books, Credential, Failure, Keys, Terms, cut_off};
+use crate::gateway::{Body, BodyError, Peer, REQUEST_BODY_MAX, content_length, too_large};
 use crate::headers::{for_passthrough, for_passthrough_client};
 use crate::metrics::method_label;
+use crate::ports::BoxFuture;
 use crate::provider::Provider;
 use crate::token::{Credentials, own_credential};
 use crate::upstream::{BoxError, ClientBodyError, RequestBody, Upstream};
@@ -33,6 +36,7 @@ pub(crate) struct Call<'a> {
     pub(crate) credentials: &'a Credentials,
     pub(crate) upstream: &'a Upstream,
     pub(crate) books: &'a Books,
+    pub(crate) terms: Terms,
 }
 
 /// Relays the request and streams the answer.
@@ -45,7 +49,7 @@ pub(crate) async fn relay(
     let metrics = &call.books.metrics;
     metrics.passed_through(&provider.name, call.route, method_label(&parts.method));
     if content_length(&parts.headers).is_some_and(|length| length > REQUEST_BODY_MAX as u64) {
-        return Err(Failure::too_large());
+        return Err(too_large(body, 0).await);
     }
     let uri = provider.base.join(call.rest, parts.uri.query()).map_err(|_| {
         Failure::new(Fault::BadRequest, "the query has characters that no URL can carry")
@@ -53,7 +57,10 @@ pub(crate) async fn relay(
     let own = own_credential(&parts.headers, provider.kind, call.credentials);
     let credential = Credential::choose(own, provider)?;
     let headers = for_passthrough(&parts.headers, host(&parts), parts.extensions.get::<Peer>());
-    let mut source = Source::read(body).await?;
+    let timeouts = &call.terms.timeouts;
+    let mut source = timeout(timeouts.request_body, Source::read(body))
+        .await
+        .unwrap_or_else(|_| Err(Failure::body_timeout(timeouts.request_body)))?;
     let keys = Keys {
         provider,
         upstream: call.upstream,
@@ -69,9 +76,19 @@ pub(crate) async fn relay(
         request.headers_mut().insert(name, value);
         request
     };
-    let answer = keys.send(&credential, &mut String::new(), make).await.map_err(in_words)?;
+    let mut hint = String::new();
+    let sending = timeout(timeouts.first_byte, keys.send(&credential, &mut hint, make));
+    let answer = tokio::select! {
+        answer = sending => answer.unwrap_or_else(|_| {
+            Err(Failure::new(Fault::UpstreamTimeout, "the provider did not answer in time"))
+        }),
+        () = cut_off(&call.terms.lifecycle, timeouts.shutdown) => {
+            Err(Failure::new(Fault::Stopping, "the gateway is shutting down; try again shortly"))
+        }
+    };
+    let answer = answer.map_err(in_words)?;
     let (head, upstream) = answer.into_parts();
-    let mut answer = Response::new(Body::new(PassBody(upstream)));
+    let mut answer = Response::new(Body::new(PassBody::new(upstream, call.terms)));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = for_passthrough_client(&head.headers);
     Ok(answer)
@@ -131,7 +148,41 @@ fn limited(body: UnsyncBoxBody<Bytes, BoxError>) -> UnsyncBoxBody<Bytes, BoxErro
 }
 
 /// The provider's body as it comes; dropping it cancels the request.
-struct PassBody(Incoming);
+struct PassBody {
+    upstream: Incoming,
+    last_heard: Instant,
+    tick: Pin<Box<Sleep>>,
+    cut_off: BoxFuture<'static, ()>,
+    terms: Terms,
+}
+
+impl PassBody {
+    fn new(upstream: Incoming, terms: Terms) -> Self {
+        let last_heard = Instant::now();
+        Self {
+            upstream,
+            last_heard,
+            tick: Box::pin(sleep_until(last_heard + terms.timeouts.stream_idle)),
+            cut_off: cut_off(&terms.lifecycle, terms.timeouts.shutdown),
+            terms,
+        }
+    }
+
+    /// Nothing came from upstream: is it time to give up?
+    fn idle(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        if self.cut_off.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(BodyError("the gateway is shutting down"));
+        }
+        loop {
+            ready!(self.tick.as_mut().poll(cx));
+            let give_up = self.last_heard + self.terms.timeouts.stream_idle;
+            if Instant::now() >= give_up {
+                return Poll::Ready(BodyError("the provider stopped sending its answer"));
+            }
+            self.tick.as_mut().reset(give_up);
+        }
+    }
+}
 
 impl http_body::Body for PassBody {
     type Data = Bytes;
@@ -141,15 +192,21 @@ impl http_body::Body for PassBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.0).poll_frame(cx);
-        frame.map_err(|_| BodyError("the provider broke off its answer"))
+        match Pin::new(&mut self.upstream).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.last_heard = Instant::now();
+                let broke = |_| BodyError("the provider broke off its answer");
+                Poll::Ready(frame.map(|frame| frame.map_err(broke)))
+            }
+            Poll::Pending => self.idle(cx).map(|error| Some(Err(error))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.upstream.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.upstream.size_hint()
     }
 }

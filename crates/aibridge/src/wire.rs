@@ -144,6 +144,9 @@ pub struct Finish {
     pub trailer: Option<Bytes>,
     /// Why the answer is not a success. Absent when it is one.
     pub error: Option<(ErrorType, String)>,
+    /// Whether the text of `error` is the provider's. It may repeat parts of the request, so it belongs
+    /// into the record and into no log.
+    pub quotes_provider: bool,
 }
 
 /// One exchange in one wire API.

@@ -32,6 +32,13 @@ impl Failure {
         Self::new(Fault::TooLarge, text)
     }
 
+    /// The client did not send its body within `patience`.
+    pub(crate) fn body_timeout(patience: Duration) -> Self {
+        let seconds = patience.as_secs();
+        let text = format!("the request body did not arrive within {seconds} seconds");
+        Self::new(Fault::BodyTimeout, text)
+    }
+
     /// The answer that the client gets.
     pub(crate) fn answer(&self, dialect: Option<Dialect>) -> Response<Body> {
         let mut answer = self.fault.answer(dialect, &self.message).map(Body::from);

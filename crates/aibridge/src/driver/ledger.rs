@@ -1,4 +1,7 @@
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use stdx::ids::InterceptionId;
@@ -50,8 +53,51 @@ pub(crate) struct Ledger {
 }
 
 /// Waits until everything that was appended at the end is durable. Never fails: what goes wrong has been
-/// logged and counted.
-pub(crate) type Settling = BoxFuture<'static, ()>;
+/// logged and counted. Dropped before that, because the client left, it goes on as a task of its own, so
+/// that the batch is counted all the same.
+pub(crate) struct Settling {
+    work: Option<BoxFuture<'static, ()>>,
+    lifecycle: Lifecycle,
+}
+
+impl Future for Settling {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.work = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        // While a runtime is torn down nobody could run the task; the batch itself has been taken.
+        if let Some(work) = self.work.take()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            self.lifecycle.spawn("interception-end", work);
+        }
+    }
+}
+
+/// Why an exchange is not a success.
+pub(crate) struct Failed {
+    pub(crate) kind: ErrorType,
+    pub(crate) message: String,
+    /// The message is the provider's own. It may repeat what the person wrote, so it is recorded and not
+    /// logged.
+    pub(crate) quoted: bool,
+}
+
+impl From<(ErrorType, String)> for Failed {
+    fn from((kind, message): (ErrorType, String)) -> Self {
+        Self { kind, message, quoted: false }
+    }
+}
 
 /// Resolves when the start fact is durable; the error says why it is not.
 pub(crate) type Recorded = BoxFuture<'static, Result<(), &'static str>>;
@@ -99,11 +145,7 @@ impl Ledger {
     }
 
     /// Appends the notes and the end fact, as one batch. The second call does nothing.
-    pub(crate) fn close(
-        &mut self,
-        notes: Vec<Note>,
-        error: Option<(ErrorType, String)>,
-    ) -> Option<Settling> {
+    pub(crate) fn close(&mut self, notes: Vec<Note>, error: Option<Failed>) -> Option<Settling> {
         if self.closed {
             return None;
         }
@@ -117,7 +159,7 @@ impl Ledger {
         let mut facts = stamp.facts(notes);
         let tally = metrics.tally(&facts);
         let ended_at: OffsetDateTime = self.books.clock.now();
-        let (error_type, error_message) = error.unzip();
+        let (error_type, error_message) = error.map(|failed| (failed.kind, failed.message)).unzip();
         facts.push(Fact::End(End {
             id: stamp.fact_id(ended_at),
             interception: self.id,
@@ -138,30 +180,23 @@ impl Ledger {
                 lost(&error.to_string());
                 None
             }
-            Ok(durable) => Some(Box::pin(async move {
-                match books.settled(durable).await {
-                    Ok(()) => books.metrics.recorded(&subject, tally),
-                    Err(error) => {
-                        books.metrics.lost("end");
-                        lost(error);
+            Ok(durable) => {
+                let lifecycle = books.lifecycle.clone();
+                let work = async move {
+                    match books.settled(durable).await {
+                        Ok(()) => books.metrics.recorded(&subject, tally),
+                        Err(error) => {
+                            books.metrics.lost("end");
+                            lost(error);
+                        }
                     }
-                }
-            })),
+                };
+                Some(Settling { work: Some(Box::pin(work)), lifecycle })
+            }
         }
     }
 
-    /// Closes when nobody is left to wait: the batch is awaited by a task of its own.
-    pub(crate) fn close_detached(&mut self, notes: Vec<Note>, error: Option<(ErrorType, String)>) {
-        let Some(settling) = self.close(notes, error) else {
-            return;
-        };
-        // While a runtime is torn down nobody could run the task; the batch itself has been taken.
-        if tokio::runtime::Handle::try_current().is_ok() {
-            self.books.lifecycle.spawn("interception-end", settling);
-        }
-    }
-
-    fn log(&self, error: Option<&(ErrorType, String)>) {
+    fn log(&self, error: Option<&Failed>) {
         let (id, subject) = (self.id, &self.subject);
         match error {
             None => tracing::debug!(
@@ -171,13 +206,13 @@ impl Ledger {
                 credential_hint = self.hint,
                 "interception ended"
             ),
-            Some((kind, message)) => tracing::warn!(
+            Some(Failed { kind, message, quoted }) => tracing::warn!(
                 interception_id = %id,
                 provider = &*subject.provider,
                 route = subject.route,
                 credential_hint = self.hint,
                 error_type = kind.as_str(),
-                error = message,
+                error = if *quoted { "in the provider's words, see the record" } else { message },
                 "interception failed"
             ),
         }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::stream::StreamBody;
 use super::whole::{Begun, WholeBody};
-use super::{Credential, Exchange, Failure, Keys, Terms, cut_off};
+use super::{Credential, Early, Exchange, Failure, Keys, Terms, cut_off};
 use crate::dialect::{Fault, error_type_of};
 use crate::facts::ErrorType;
 use crate::gateway::Body;
@@ -47,9 +47,9 @@ where
 {
     let asked_for_stream = exchange.interceptor.asked().stream;
     let body = exchange.interceptor.upstream_body();
-    let hint = &mut exchange.ledger.hint;
+    let (hint, early) = (&mut exchange.ledger.hint, &mut exchange.early);
     let outcome = {
-        let beginning = begin(&job, body, asked_for_stream, hint);
+        let beginning = begin(&job, body, asked_for_stream, hint, early);
         let both = try_join(async { Ok(beginning.await) }, recorded);
         tokio::select! {
             both = both => match both {
@@ -77,6 +77,7 @@ async fn begin(
     body: Bytes,
     asked_for_stream: bool,
     hint: &mut String,
+    early: &mut Option<Early>,
 ) -> Result<Beginning, Failure> {
     let timeouts = &job.terms.timeouts;
     let began = Instant::now();
@@ -103,6 +104,10 @@ async fn begin(
             let message = format!("provider {provider:?} closed the stream before its first event");
             return Err(Failure::new(Fault::Upstream, message));
         }
+        *early = first.clone().filter(|_| head.status.is_success()).map(|bytes| {
+            let stream = is_stream(&head, asked_for_stream);
+            Early { bytes, stream }
+        });
         Ok(Beginning { head, upstream, first, length, deadline: began + timeouts.blocking })
     };
     timeout_at(began + patience, work).await.unwrap_or_else(|_| {
@@ -155,6 +160,8 @@ async fn relay(
     asked: bool,
 ) -> Response<Body> {
     let Beginning { head, upstream, first, length, deadline } = begun;
+    // From here on the relay understands them.
+    exchange.early = None;
     let mut headers = for_client(&head.headers);
     insert_id(&mut headers, &exchange);
     let body = match first {

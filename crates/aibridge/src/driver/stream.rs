@@ -80,6 +80,8 @@ impl StreamBody {
             match piece {
                 Piece::Raw(bytes) => self.release(bytes),
                 Piece::Late(frame) => self.unread.push(frame),
+                // A comment or a stray blank line, of which a chunk may hold very many.
+                Piece::Frame(frame) if frame.data.is_empty() => self.release(frame.raw),
                 Piece::Frame(frame) => {
                     match self.exchange.interceptor.relay(&frame) {
                         Relay::Forward => self.release(frame.raw.clone()),
@@ -181,7 +183,7 @@ impl http_body::Body for StreamBody {
                 Phase::Open => {}
                 Phase::Settling(settling, _) => {
                     if let Some(settling) = settling {
-                        ready!(settling.as_mut().poll(cx));
+                        ready!(Pin::new(settling).poll(cx));
                     }
                     let Phase::Settling(_, outcome) =
                         std::mem::replace(&mut this.phase, Phase::Done)

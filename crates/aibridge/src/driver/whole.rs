@@ -154,7 +154,7 @@ impl http_body::Body for WholeBody {
                 Phase::Open => {}
                 Phase::Settling(settling, _) => {
                     if let Some(settling) = settling {
-                        ready!(settling.as_mut().poll(cx));
+                        ready!(Pin::new(settling).poll(cx));
                     }
                     return match std::mem::replace(&mut this.phase, Phase::Done) {
                         Phase::Settling(_, Ok(Some(last))) => {

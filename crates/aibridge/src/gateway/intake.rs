@@ -37,10 +37,7 @@ pub(super) async fn read(
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => Err(too_large(body, REQUEST_BODY_MAX).await),
         Ok(Err(())) => Err(Failure::new(Fault::BadRequest, "the request body broke off")),
-        Err(_) => Err(Failure::new(
-            Fault::BodyTimeout,
-            format!("the request body did not arrive within {} seconds", patience.as_secs()),
-        )),
+        Err(_) => Err(Failure::body_timeout(patience)),
     }
 }
 
@@ -89,7 +86,9 @@ async fn collect(body: &mut ClientBody, expected: usize) -> Result<Option<Bytes>
     Ok(Some(first.unwrap_or_else(|| all.freeze())))
 }
 
-async fn too_large(mut body: ClientBody, mut seen: usize) -> Failure {
+/// The refusal of a body of which `seen` bytes were read, once the client has had the time to send the
+/// rest.
+pub(crate) async fn too_large(mut body: ClientBody, mut seen: usize) -> Failure {
     let discard = async {
         while let Some(Ok(frame)) = body.frame().await {
             seen += frame.data_ref().map_or(0, Bytes::len);

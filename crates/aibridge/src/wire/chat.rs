@@ -131,6 +131,7 @@ impl Interceptor for Chat {
         let trailer = verdict.error.as_ref().filter(|_| verdict.trailer_due);
         Finish {
             trailer: trailer.map(|(kind, message)| trailer_event(*kind, message)),
+            quotes_provider: verdict.quotes_provider,
             error: verdict.error,
         }
     }

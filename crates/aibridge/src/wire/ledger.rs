@@ -13,6 +13,9 @@ use crate::json::View;
 /// Tool calls recorded per answer; further ones are only counted.
 pub(super) const TOOLS_MAX: usize = 1024;
 
+/// Thoughts recorded per answer; further ones are only counted.
+const THOUGHTS_MAX: usize = 1024;
+
 /// One text (arguments, a thought) is recorded up to this length.
 const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -65,6 +68,8 @@ pub(super) struct Verdict {
     pub(super) error: Option<Fault>,
     /// The client waits for an end that upstream did not send: tell it.
     pub(super) trailer_due: bool,
+    /// The words of `error` are the provider's.
+    pub(super) quotes_provider: bool,
 }
 
 /// What the answer looks like.
@@ -86,6 +91,8 @@ pub(super) struct Ledger {
     texts_bytes_left: usize,
     tools: usize,
     tools_omitted: usize,
+    thoughts: usize,
+    thoughts_omitted: usize,
     form: Form,
     /// Something came that is not JSON.
     pub(super) malformed: bool,
@@ -103,6 +110,8 @@ impl Ledger {
             texts_bytes_left: TEXTS_BYTES_MAX,
             tools: 0,
             tools_omitted: 0,
+            thoughts: 0,
+            thoughts_omitted: 0,
             form: if asked_stream { Form::Stream } else { Form::Body },
             malformed: false,
             fault: None,
@@ -175,6 +184,11 @@ impl Ledger {
         if thought.is_empty() {
             return;
         }
+        if self.thoughts == THOUGHTS_MAX {
+            self.thoughts_omitted += 1;
+            return;
+        }
+        self.thoughts += 1;
         let mut content = thought.text;
         if thought.cut {
             content.push_str(CUT_MARK);
@@ -209,8 +223,12 @@ impl Ledger {
         if counts.is_none() {
             metadata.insert("usage_missing".to_owned(), Value::Bool(true));
         }
-        if self.tools_omitted > 0 {
-            metadata.insert("tools_omitted".to_owned(), Value::from(self.tools_omitted));
+        for (name, count) in
+            [("tools_omitted", self.tools_omitted), ("thoughts_omitted", self.thoughts_omitted)]
+        {
+            if count > 0 {
+                metadata.insert(name.to_owned(), Value::from(count));
+            }
         }
         // A complete answer is noted even without usage, so that it cannot go unseen.
         if counts.is_some() || (complete && self.fault.is_none()) {
@@ -227,7 +245,7 @@ impl Ledger {
             });
         }
         if let Some(fault) = self.fault.take() {
-            return Verdict { error: Some(fault), trailer_due: false };
+            return Verdict { error: Some(fault), trailer_due: false, quotes_provider: true };
         }
         if complete {
             return Verdict::default();
@@ -235,6 +253,7 @@ impl Ledger {
         Verdict {
             error: Some(self.incomplete(ended)),
             trailer_due: relayed && self.form == Form::Stream && ended != Ended::ClientGone,
+            quotes_provider: false,
         }
     }
 

@@ -134,6 +134,7 @@ impl Interceptor for Messages {
         let trailer = verdict.error.as_ref().filter(|_| verdict.trailer_due);
         Finish {
             trailer: trailer.map(|(kind, message)| trailer_event(*kind, ended, message)),
+            quotes_provider: verdict.quotes_provider,
             error: verdict.error,
         }
     }

@@ -150,6 +150,7 @@ impl Interceptor for Responses {
         let trailer = verdict.error.as_ref().filter(|_| verdict.trailer_due);
         Finish {
             trailer: trailer.map(|(kind, message)| self.trailer_event(*kind, message)),
+            quotes_provider: verdict.quotes_provider,
             error: verdict.error,
         }
     }

@@ -29,20 +29,20 @@ pub(crate) const CHAT_STREAM: &[&str] = &[
     "data: [DONE]\n\n",
 ];
 
-const CHAT: &str = concat!(
+pub(crate) const CHAT: &str = concat!(
     r#"{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-x","choices":[{"index":0,"message":"#,
     r#"{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"#,
     r#""completion_tokens":4,"total_tokens":16,"prompt_tokens_details":{"cached_tokens":5}}}"#
 );
 
-const RESPONSE: &str = concat!(
+pub(crate) const RESPONSE: &str = concat!(
     r#"{"id":"resp_1","object":"response","status":"completed","model":"gpt-x","output":[{"type":"message","#,
     r#""id":"m_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello"}]}],"#,
     r#""usage":{"input_tokens":12,"input_tokens_details":{"cached_tokens":5},"output_tokens":4,"#,
     r#""output_tokens_details":{"reasoning_tokens":1},"total_tokens":16}}"#
 );
 
-fn response_stream() -> Vec<String> {
+pub(crate) fn response_stream() -> Vec<String> {
     let event = |name: &str, data: &str| format!("event: {name}\ndata: {data}\n\n");
     let completed = format!(
         "{{\"type\":\"response.completed\",\"sequence_number\":2,\"response\":{RESPONSE}}}"

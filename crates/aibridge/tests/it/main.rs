@@ -7,13 +7,18 @@
     reason = "all of this is a test, also the functions that are not marked as one"
 )]
 
+mod apis;
 mod broken;
+mod failing;
 mod happy;
+mod leaving;
+mod logs;
 mod passing;
 mod pool;
 mod ports;
 mod records;
 mod refusals;
+mod refused;
 mod timing;
 mod upstream;
 mod world;

@@ -124,3 +124,65 @@ async fn a_stopping_process_ends_streams_after_its_grace() {
     let end = world.book.lines().pop().unwrap();
     assert!(end.starts_with(r#"end "...""#) && !end.ends_with("ok"), "{end}");
 }
+
+/// A body that is announced and never comes.
+struct Stuck;
+
+impl http_body::Body for Stuck {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(5)
+    }
+}
+
+#[tokio::test]
+async fn a_passthrough_body_that_never_arrives_is_408() {
+    let (world, provider) =
+        world(Anthropic, Reply::json(200, "{}"), |limits| limits.request_body = SOON).await;
+    let path = "/p/v1/messages/count_tokens";
+    let request = http::Request::post(path).header("x-api-key", TOKEN).body(Stuck).unwrap();
+    let answer = within(async { read(world.gateway.handle(request).await).await }).await;
+    let want = r#"{"error":{"message":"the request body did not arrive within 0 seconds","type":"timeout_error"},"type":"error"}"#;
+    assert_eq!((answer.status, answer.body.as_str()), (408, want));
+    assert!(provider.seen().is_empty());
+}
+
+#[tokio::test]
+async fn passthrough_waits_for_no_provider_for_ever() {
+    let mut silent = Reply::json(200, "{}");
+    silent.before = vec![Step::Hang];
+    let (world, provider) = world(Anthropic, silent, |limits| limits.first_byte = SOON).await;
+    let answer = world.ask(post("/p/v1/models", "")).await;
+    let want =
+        r#"{"error":{"message":"upstream proxy error","type":"timeout_error"},"type":"error"}"#;
+    assert_eq!((answer.status, answer.body.as_str()), (504, want));
+    provider.cancelled().await;
+
+    let steps = vec![send("one"), Step::Hang];
+    let (world, provider) =
+        self::world(Anthropic, Reply::stream(steps), |limits| limits.stream_idle = SOON).await;
+    let answer = world.ask(post("/p/v1/models", "")).await;
+    assert_eq!((answer.status, answer.body.as_str(), answer.whole), (200, "one", false));
+    provider.cancelled().await;
+}
+
+#[tokio::test]
+async fn a_stopping_process_ends_passthrough_after_its_grace() {
+    let steps = vec![send("one"), Step::Hang];
+    let (world, provider) =
+        world(Anthropic, Reply::stream(steps), |limits| limits.shutdown = SOON).await;
+    let response = world.send(post("/p/v1/models", "")).await;
+    world.lifecycle.begin_stop();
+    let answer = within(read(response)).await;
+    assert_eq!((answer.body.as_str(), answer.whole), ("one", false));
+    provider.cancelled().await;
+}

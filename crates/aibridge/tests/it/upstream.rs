@@ -1,7 +1,6 @@
 //! A provider that does what a test tells it to.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -214,7 +213,7 @@ impl std::error::Error for Broken {}
 
 type Answer = Response<UnsyncBoxBody<Bytes, Broken>>;
 
-async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Broken> {
     let mut guard = Guard { inner: Arc::clone(&inner), done: false };
     let (head, body) = request.into_parts();
     let seen = Seen {
@@ -233,7 +232,8 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer,
         match step {
             Step::Wait(gate) => gate.acquire().await.unwrap().forget(),
             Step::Hang => std::future::pending().await,
-            Step::Send(_) | Step::Break => panic!("{step:?} before the head"),
+            Step::Break => return Err(Broken),
+            Step::Send(_) => panic!("{step:?} before the head"),
         }
     }
     let mut response = Response::builder().status(StatusCode::from_u16(reply.status).unwrap());

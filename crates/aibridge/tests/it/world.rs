@@ -40,6 +40,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+    /// The same, byte for byte.
+    pub(crate) bytes: Bytes,
     /// Whether the body ended in good order.
     pub(crate) whole: bool,
 }
@@ -134,6 +136,7 @@ pub(crate) async fn read(response: Response<Body>) -> Answer {
         status: head.status.as_u16(),
         headers: head.headers,
         body: String::from_utf8_lossy(&text).into_owned(),
+        bytes: text.into(),
         whole,
     }
 }

@@ -184,6 +184,36 @@ fn tool_calls_are_bounded_and_the_rest_is_counted() {
 }
 
 #[test]
+fn thoughts_are_bounded_and_the_rest_is_counted() {
+    let thought = r#"{"type":"thinking","thinking":"a"}"#;
+    let blocks = vec![thought; 1030].join(",");
+    let body = format!(r#"{{"id":"m","usage":{{"input_tokens":1}},"content":[{blocks}]}}"#);
+    let outcome = play_body(fresh("messages").as_mut(), body.as_bytes());
+    let thoughts = outcome.notes.iter().filter(|note| matches!(note, Note::Thought { .. })).count();
+    assert_eq!(thoughts, 1024);
+    let Some(Note::Tokens { metadata, .. }) = outcome.notes.last() else { panic!("no usage") };
+    assert_eq!(metadata.get("thoughts_omitted"), Some(&6.into()));
+}
+
+#[test]
+fn only_the_providers_own_words_are_marked_as_such() {
+    for (api, text) in [
+        (
+            "messages",
+            &b"data: {\"type\":\"error\",\"error\":{\"message\":\"you wrote hi\"}}\n\n"[..],
+        ),
+        ("chat", b"data: {\"error\":{\"message\":\"you wrote hi\"}}\n\n"),
+        ("responses", b"data: {\"type\":\"error\",\"message\":\"you wrote hi\"}\n\n"),
+    ] {
+        let theirs = stream(api, text, Ended::Closed).finish;
+        assert_eq!(theirs.error.map(|(_, message)| message).as_deref(), Some("you wrote hi"));
+        assert!(theirs.quotes_provider, "{api}");
+        let ours = stream(api, beginning(api), Ended::TimedOut).finish;
+        assert!(ours.error.is_some() && !ours.quotes_provider, "{api}");
+    }
+}
+
+#[test]
 fn long_arguments_are_cut_and_marked() {
     let long = "x".repeat(5 << 20);
     let body = format!(

@@ -36,7 +36,16 @@ pub(crate) fn play<'a>(
     chunks: impl IntoIterator<Item = &'a [u8]>,
     ended: Ended,
 ) -> Outcome {
-    let mut splitter = Splitter::new();
+    play_through(Splitter::new(), exchange, chunks, ended)
+}
+
+/// The same through a splitter with limits of its own.
+pub(crate) fn play_through<'a>(
+    mut splitter: Splitter,
+    exchange: &mut dyn Interceptor,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+    ended: Ended,
+) -> Outcome {
     let mut out = Outcome::default();
     for chunk in chunks {
         for piece in splitter.push(Bytes::copy_from_slice(chunk)) {

@@ -5,6 +5,8 @@ mod endings;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 mod recordings;
 #[cfg(test)]
 mod requests;
