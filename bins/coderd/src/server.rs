@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aibridge::GatewaySettings;
+use aibridge::{GatewaySettings, Timeouts};
 use anyhow::{Context as _, Result, anyhow, bail};
 use api::{App, Base, HttpSettings};
 use config::{Environment, Options};
@@ -20,8 +20,11 @@ use url::Url;
 
 use crate::{database, serve};
 
-/// How long open requests may take to finish once the process is asked to stop.
-const DRAIN: Duration = Duration::from_secs(20);
+/// How long answers of the gateway may still take once the process is asked to stop. Then they are cut off.
+const ANSWERS: Duration = Duration::from_secs(15);
+/// How long the process waits for open requests. Longer than [`ANSWERS`] by what it takes to record an end:
+/// afterwards the recorder closes, and what it is told then is lost.
+const DRAIN: Duration = Duration::from_secs(25);
 /// A new month needs its partitions before it begins; three are kept ahead.
 const PARTITIONS_EVERY: Duration = Duration::from_hours(12);
 
@@ -114,6 +117,7 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
         gateway: GatewaySettings {
             allow_byok: options.gateway.allow_byok,
             send_actor_headers: options.gateway.send_actor_headers,
+            timeouts: Timeouts { shutdown: ANSWERS, ..Timeouts::default() },
             ..GatewaySettings::new(lifecycle.clone())
         },
         clock,
