@@ -41,11 +41,12 @@ pub(crate) fn routes() -> Routes {
 )]
 async fn create_key(cx: Cx, Path(user): Path<String>) -> ApiResult<Response> {
     let user = cx.user(&user).await?;
+    let lifetime = lifetime(&cx, &user, 0)?;
     let grant = Grant {
         // A key can never reach further than the key that asks for it.
         scopes: cx.caller.key.scopes.clone(),
         allow_list: cx.caller.key.allow_list.clone(),
-        ..Grant::session(user.id.0, cx.app.settings.default_token_lifetime, cx.origin.network())
+        ..Grant::session(user.id.0, lifetime, cx.origin.network())
     };
     issue(&cx, grant).await
 }

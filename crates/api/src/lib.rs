@@ -9,6 +9,7 @@
 //! and a place for its records.
 
 mod app;
+mod csrf;
 mod cx;
 mod error;
 mod json;

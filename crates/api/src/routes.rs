@@ -10,6 +10,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::csrf;
 use crate::cx::precheck;
 use crate::json::answer;
 use crate::{
@@ -58,7 +59,9 @@ pub(crate) fn router(app: &App) -> Router {
     let (api, _) = documented().split_for_parts();
     let api = api
         // Once for all routes that know callers; the gateway's data plane checks its own credentials.
-        .layer(middleware::from_fn_with_state(app.clone(), precheck));
+        .layer(middleware::from_fn_with_state(app.clone(), precheck))
+        // Outside of it: a forged request does not even count as a use of the key.
+        .layer(middleware::from_fn_with_state(app.clone(), csrf::guard));
     Router::new()
         .merge(api)
         .merge(deployment::root_routes())

@@ -5,13 +5,13 @@ mod session;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use rbac::system;
+use rbac::{Action, system};
 use stdx::ids::UserId;
 use stdx::to_micros;
 use store::locks::{Acquire, Lock};
 use store::organizations::{GetDefault, InsertMember, ListIdsOfUser};
 use store::users::{AnyExists, InsertUser, User};
-use store::{Call, Store as _, TxOptions};
+use store::{Call, Error, Store as _, TxOptions};
 use time::OffsetDateTime;
 use utoipa_axum::routes;
 
@@ -122,6 +122,10 @@ fn already_set_up() -> ApiError {
 )]
 async fn get_user(cx: Cx, Path(user): Path<String>) -> ApiResult<impl IntoResponse> {
     let user = cx.user(&user).await?;
+    // `me` is resolved without asking: a narrow key acts for its user and does not read the profile.
+    if cx.subject().authorize(Action::Read, &user.object()).is_err() {
+        return Err(Error::NotFound.into());
+    }
     let organizations = cx.run(ListIdsOfUser { user_id: user.id.0 }).await?;
     Ok(Json(to_wire(user, organizations)))
 }

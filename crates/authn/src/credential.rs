@@ -25,6 +25,16 @@ pub fn session_token(headers: &HeaderMap, uri: &Uri) -> Option<Secret<String>> {
         .map(Secret::new)
 }
 
+/// Whether the session token is there for no other reason than that a browser adds cookies by itself: a cookie,
+/// and no equal token where the caller had to put it (header `Coder-Session-Token`, query parameter).
+#[must_use]
+pub fn is_ambient(headers: &HeaderMap, uri: &Uri) -> bool {
+    cookie(headers).is_some_and(|token| {
+        header(headers, SESSION_HEADER).as_ref() != Some(&token)
+            && query(uri, COOKIE).as_ref() != Some(&token)
+    })
+}
+
 fn cookie(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(COOKIE_HEADER)

@@ -15,7 +15,7 @@ mod resolve;
 mod subject;
 mod validate;
 
-pub use credential::{COOKIE, GOVERNANCE_HEADER, SESSION_HEADER, session_token};
+pub use credential::{COOKIE, GOVERNANCE_HEADER, SESSION_HEADER, is_ambient, session_token};
 pub use failure::{Failure, INTERNAL, SIGNED_OUT};
 pub use issue::{Grant, IssuedKey};
 pub use password::{LoginFailure, Passwords};

@@ -138,6 +138,7 @@ impl Authn {
         if now - key.last_used <= USE_GRANULARITY && !slides {
             return Ok(key);
         }
+        let known_expires_at = key.expires_at;
         key.last_used = now;
         if slides {
             key.expires_at = now + lifetime;
@@ -150,6 +151,7 @@ impl Authn {
             id: key.id.clone(),
             user_id: key.user_id.0,
             now,
+            known_expires_at,
             expires_at: key.expires_at,
             ip_address: key.ip_address,
         };

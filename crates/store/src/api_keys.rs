@@ -167,7 +167,8 @@ impl Query for ListTokens {
     }
 }
 
-/// Notes a use: last use, address, and the new end of a sliding session.
+/// Notes a use: last use, address, and the new end of a sliding session. Changes nothing if the key's end is no
+/// longer the one that was read: a key that was ended meanwhile must not come back to life.
 #[derive(Debug)]
 pub struct TouchApiKey {
     /// Which.
@@ -176,6 +177,8 @@ pub struct TouchApiKey {
     pub user_id: UserId,
     /// When it was used.
     pub now: OffsetDateTime,
+    /// When it ends, as read with the key.
+    pub known_expires_at: OffsetDateTime,
     /// When it ends from now on.
     pub expires_at: OffsetDateTime,
     /// From where.
@@ -194,6 +197,7 @@ impl Query for TouchApiKey {
         Box::pin(async move {
             diesel::update(api_keys::table.find(&self.id))
                 .filter(api_keys::user_id.eq(Pk(self.user_id)))
+                .filter(api_keys::expires_at.eq(self.known_expires_at))
                 .set((
                     api_keys::last_used.eq(self.now),
                     api_keys::expires_at.eq(self.expires_at),

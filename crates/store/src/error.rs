@@ -122,12 +122,20 @@ impl From<DieselError> for Error {
             | DatabaseErrorKind::UnableToSendCommand => Self::Unavailable,
             // diesel has no kind of its own for these classes (40P01; 53300, 57014, 57P01 to 57P03).
             _ if message.contains("deadlock detected") => Self::Serialization,
+            // 22021, 22P05: a text with U+0000, which no column holds.
+            _ if UNHOLDABLE.iter().any(|text| message.contains(text)) => {
+                return Self::Check(constraint);
+            }
             _ if UNAVAILABLE.iter().any(|text| message.contains(text)) => Self::Unavailable,
             _ => Self::Internal,
         };
         class(Box::new(DieselError::DatabaseError(kind, info)))
     }
 }
+
+/// What servers say of text that they cannot hold.
+const UNHOLDABLE: [&str; 2] =
+    ["invalid byte sequence for encoding", "unsupported Unicode escape sequence"];
 
 /// What servers say when they are stopping, starting, full, or out of patience.
 const UNAVAILABLE: [&str; 6] = [

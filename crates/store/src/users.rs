@@ -175,7 +175,8 @@ impl Query for FindLogin {
 
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Option<LoginUser>> {
         Box::pin(async move {
-            if self.email.is_empty() {
+            // The database would refuse to even compare a text with U+0000.
+            if self.email.is_empty() || self.email.contains('\0') {
                 return Ok(None);
             }
             let found: Option<(User, String)> = users::table

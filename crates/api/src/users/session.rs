@@ -48,6 +48,10 @@ pub(super) async fn login(
     extensions: http::Extensions,
     Body(req): Body<LoginRequest>,
 ) -> ApiResult<Response> {
+    // Before the password is looked at: a closed door must not tell whether it was right.
+    if app.settings.disable_password_auth {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "Password authentication is disabled."));
+    }
     let origin = Origin::of(&headers, &extensions);
     let user = match app.passwords.check(&app.store, &req.email, req.password).await {
         Ok(user) => user,
@@ -56,9 +60,6 @@ pub(super) async fn login(
             return Err(failure.into());
         }
     };
-    if app.settings.disable_password_auth {
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "Password authentication is disabled."));
-    }
     let now = app.clock.now();
     if user.status == "dormant" {
         app.authn.wake(user.id.0, now).await?;

@@ -71,6 +71,10 @@ async fn a_scoped_token_reaches_no_further_than_its_scope() {
     assert_eq!(narrow.post("/users/me/keys/tokens", &same).await.0, StatusCode::CREATED);
     let (_, list) = narrow.get("/users/me/keys/tokens").await;
     assert_eq!(list, json!([]), "it may create keys but not read them");
+    let (_, answer) =
+        narrow.post("/users/me/keys/tokens", &json!({ "scopes": ["api_key:create"] })).await;
+    let narrowest = app.session(answer["key"].as_str().unwrap());
+    assert_eq!(narrowest.get("/users/me").await.0, StatusCode::NOT_FOUND, "not even oneself");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,3 +211,49 @@ async fn every_answer_carries_its_request_id_and_unknown_routes_are_404() {
         "OK"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_site_changes_nothing_with_the_cookie() {
+    let (app, owner) = TestApp::new().await;
+    let path = app.path("/api/v2/users/me/keys");
+    let cookie = format!("coder_session_token={}", owner.token);
+    let forged = |name: &'static str, value: &str| {
+        app.http.post(&path).header("Cookie", &cookie).header(name, value)
+    };
+    for request in [
+        forged("Sec-Fetch-Site", "cross-site"),
+        forged("Sec-Fetch-Site", "same-site"),
+        forged("Origin", "https://evil.example"),
+        forged("Origin", "null"),
+        forged("Origin", "https://evil.example").header("Coder-Session-Token", "another"),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert!(response.text().await.unwrap().contains("comes from another site"));
+    }
+    let keys = app.db.sql("SELECT count(*) FROM api_keys").await.unwrap();
+    assert_eq!(keys, [[Some("1".to_owned())]], "the session alone");
+    for request in [
+        forged("Sec-Fetch-Site", "same-origin"),
+        forged("Origin", &app.url),
+        forged("Origin", "https://evil.example").header("Coder-Session-Token", &owner.token),
+        app.http.post(&path).header("Cookie", &cookie),
+        owner.request(Method::POST, "/users/me/keys").header("Origin", "https://evil.example"),
+    ] {
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::CREATED);
+    }
+    let read = app.http.get(app.path("/api/v2/users/me")).header("Cookie", &cookie);
+    let read = read.header("Sec-Fetch-Site", "cross-site").send().await.unwrap();
+    assert_eq!(read.status(), StatusCode::OK, "reading changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_that_the_database_cannot_hold_is_no_fault_of_ours() {
+    let (app, owner) = TestApp::new().await;
+    let body = json!({ "email": "owner\u{0}@example.com", "password": OWNER_PASSWORD });
+    assert_eq!(app.anonymous().post("/users/login", &body).await.0, StatusCode::UNAUTHORIZED);
+    for path in ["/users/a%00b", "/users/me/keys/a%00b", "/users/me/keys/tokens/a%00b"] {
+        let (status, answer) = owner.get(path).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {answer}");
+    }
+}

@@ -117,14 +117,21 @@ async fn the_authenticator_turns_a_credential_into_a_subject() {
     let key = store.run(authenticator, GetApiKey { id: "key0000001".to_owned() }).await.unwrap();
     assert_eq!(key, new_key("key0000001", 1, ""));
     let later = NOW + Duration::from_mins(5);
-    let touch = TouchApiKey {
-        id: key.id,
+    let touch = |known_expires_at| TouchApiKey {
+        id: key.id.clone(),
         user_id: user_id(1),
         now: later,
+        known_expires_at,
         expires_at: later + Duration::from_hours(1),
         ip_address: key.ip_address,
     };
-    store.run(authenticator, touch).await.unwrap();
+    store.run(authenticator, touch(later)).await.unwrap();
+    assert_eq!(
+        value(&db, "SELECT last_used = '2031-01-15 12:05Z' FROM api_keys").await,
+        "f",
+        "a key that was ended since it was read stays ended"
+    );
+    store.run(authenticator, touch(key.expires_at)).await.unwrap();
     let known = store.run(authenticator, GetAuthorization { id: user_id(1) }).await.unwrap();
     assert_eq!(known.user.username, "alice");
     assert_eq!(known.memberships.len(), 1);

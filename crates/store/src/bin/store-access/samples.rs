@@ -154,7 +154,14 @@ fn api_keys(v: &mut impl Visitor) {
     v.visit(GetTokenByName { user_id: USER, token_name: "ci".to_owned() }, Refusal::Inputs);
     v.visit(ListTokens { user_id: None, live_at: None }, Refusal::Empty(Vec::is_empty));
     v.visit(
-        TouchApiKey { id: id(), user_id: USER, now: NOW, expires_at: NOW, ip_address },
+        TouchApiKey {
+            id: id(),
+            user_id: USER,
+            now: NOW,
+            known_expires_at: NOW,
+            expires_at: NOW,
+            ip_address,
+        },
         Refusal::Inputs,
     );
     v.visit(ExpireApiKey { id: id(), now: NOW }, Refusal::Row(Action::Update, Resource::ApiKey));
