@@ -10,7 +10,7 @@ use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use futures_util::FutureExt as _;
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt as _;
@@ -23,6 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::Source;
 use crate::metrics::Metrics;
+use crate::stack::postgres::STATEMENT_DEADLINE;
 use crate::stack::{Authz, Crypt, Full, Postgres};
 use crate::{Error, dbcrypt, migrate};
 
@@ -179,7 +180,14 @@ fn pool(config: &Config, connections_max: usize) -> Result<Pool<AsyncPgConnectio
     let config = config.clone();
     manager.custom_setup = Box::new(move |_| {
         let config = config.clone();
-        async move { dial(&config).await }.boxed()
+        async move {
+            let mut conn = dial(&config).await?;
+            conn.batch_execute(&limits())
+                .await
+                .map_err(|error| ConnectionError::BadConnection(stdx::chain(&error).to_string()))?;
+            Ok(conn)
+        }
+        .boxed()
     });
     // The address went into the closure: the manager would show it in its errors.
     let manager = AsyncDieselConnectionManager::new_with_config("", manager);
@@ -190,6 +198,16 @@ fn pool(config: &Config, connections_max: usize) -> Result<Pool<AsyncPgConnectio
         .create_timeout(Some(WAIT_DEADLINE))
         .build()
         .map_err(|source| ConnectError::Setup(Box::new(source)))
+}
+
+/// What the server itself puts an end to: a statement that nobody waits for any more, also inside of
+/// transactions, and a transaction whose program went away with its locks.
+fn limits() -> String {
+    let millis = STATEMENT_DEADLINE.as_millis();
+    format!(
+        "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {}",
+        2 * millis
+    )
 }
 
 /// Dials with or without TLS, as the address asks.
