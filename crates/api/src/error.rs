@@ -130,6 +130,7 @@ impl From<LoginFailure> for ApiError {
     fn from(failure: LoginFailure) -> Self {
         let status = match &failure {
             LoginFailure::OtherLoginType { .. } => StatusCode::FORBIDDEN,
+            LoginFailure::Busy => StatusCode::SERVICE_UNAVAILABLE,
             LoginFailure::Store(_) | LoginFailure::Hash(_) => return Self::internal(failure),
             _ => StatusCode::UNAUTHORIZED,
         };

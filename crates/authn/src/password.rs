@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use crypt::password::{self, Verdict};
 use rbac::system;
@@ -9,6 +10,8 @@ use tokio::sync::Semaphore;
 
 /// Hashes computed at once. Each takes a core for some 16 ms and 19 MiB; more at once would starve the rest.
 const PARALLEL: usize = 2;
+/// How long a login waits for its turn. Longer queues serve nobody: their clients are gone when they are through.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Why a password login is refused.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,9 @@ pub enum LoginFailure {
         /// Its status.
         status: String,
     },
+    /// Too many at once.
+    #[error("Too many people are signing in at once. Please try again.")]
+    Busy,
     /// We failed.
     #[error("the login could not be checked")]
     Store(#[from] Error),
@@ -50,6 +56,7 @@ pub enum LoginFailure {
 #[derive(Clone, Debug)]
 pub struct Passwords {
     slots: Arc<Semaphore>,
+    turn: Duration,
     rng: SharedRng,
 }
 
@@ -57,13 +64,13 @@ impl Passwords {
     /// A fresh set of slots; share one per process.
     #[must_use]
     pub fn new(rng: SharedRng) -> Self {
-        Self { slots: Arc::new(Semaphore::new(PARALLEL)), rng }
+        Self { slots: Arc::new(Semaphore::new(PARALLEL)), turn: TURN, rng }
     }
 
     /// Hashes a new password.
     ///
     /// # Errors
-    /// [`LoginFailure::Hash`] if the machine cannot.
+    /// [`LoginFailure::Busy`] after five seconds of waiting, [`LoginFailure::Hash`] if the machine cannot.
     pub async fn hash(&self, password: Secret<String>) -> Result<String, LoginFailure> {
         let rng = Arc::clone(&self.rng);
         let hashed = self.off_thread(move || password::hash(&password, &*rng)).await?;
@@ -113,9 +120,10 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, LoginFailure> {
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
+        let turn = tokio::time::timeout(self.turn, Arc::clone(&self.slots).acquire_owned());
+        let slot = turn
             .await
+            .map_err(|_| LoginFailure::Busy)?
             .map_err(|error| LoginFailure::Hash(Box::new(error)))?;
         tokio::task::spawn_blocking(move || {
             // Held by the work itself: a caller who leaves does not free a core.
@@ -124,5 +132,22 @@ impl Passwords {
         })
         .await
         .map_err(|error| LoginFailure::Hash(Box::new(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stdx::SystemRng;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_told_to_come_back() {
+        let passwords = Passwords { turn: Duration::ZERO, ..Passwords::new(SystemRng::shared()) };
+        let taken = Arc::clone(&passwords.slots).acquire_many_owned(2).await.unwrap();
+        let refused = passwords.hash(Secret::from("a password")).await;
+        assert!(matches!(refused, Err(LoginFailure::Busy)), "{refused:?}");
+        drop(taken);
+        assert!(passwords.hash(Secret::from("a password")).await.is_ok());
     }
 }
