@@ -165,7 +165,8 @@ impl Gateway {
     }
 
     /// Answers one request. Its path is `/{provider}/...`: whatever the gateway is mounted under has been
-    /// removed. Dropping the future or the answer's body cancels everything that goes on upstream.
+    /// removed. Dropping the future or the answer's body cancels everything that goes on upstream. The
+    /// answer's extensions hold the caller's [`Identity`] once it is known, for the server's log.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -190,7 +191,8 @@ impl Gateway {
             Ok(admitted) => admitted,
             Err(answer) => return answer,
         };
-        match found {
+        let caller = identity.clone();
+        let mut answer = match found {
             Found::Nothing | Found::NoRoute(_) => {
                 let (method, path) = (&parts.method, cut(&path, PATH_BYTES_MAX));
                 let message = format!("route not supported: {method} {path}");
@@ -220,7 +222,9 @@ impl Gateway {
                     .await
                     .unwrap_or_else(|failure| self.refuse(&failure, dialect))
             }
-        }
+        };
+        answer.extensions_mut().insert(caller);
+        answer
     }
 
     /// Finds out who is calling.

@@ -47,13 +47,20 @@ async fn serve(State(app): State<App>, mut request: Request) -> Response {
         return answer(StatusCode::NOT_FOUND, &sdk::Response::message("Route not found."));
     };
     *request.uri_mut() = uri;
-    LogContext::of(request.extensions_mut()).hide_response();
+    let log = LogContext::of(request.extensions_mut());
+    log.hide_response();
     if let Some(client) = request.extensions().get::<ClientAddr>() {
         let peer =
             aibridge::Peer { ip: client.ip, tls: app.settings.access_url.scheme() == "https" };
         request.extensions_mut().insert(peer);
     }
-    app.gateway.handle(request).await.map(HttpBody::new).into_response()
+    let answer = app.gateway.handle(request).await;
+    if let Some(caller) = answer.extensions().get::<Identity>() {
+        // Operators must see which key floods them.
+        log.set_subject(&caller.user, &caller.username);
+        log.set_api_key(&caller.api_key_id);
+    }
+    answer.map(HttpBody::new).into_response()
 }
 
 /// The same address without what the gateway is mounted under.

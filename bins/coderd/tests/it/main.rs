@@ -104,6 +104,9 @@ async fn keys_from_the_environment_are_sealed_at_the_first_start_and_serve() {
         assert!(metrics.contains(metric), "{metric} is missing");
     }
     assert!(coderd.interrupt().await);
+    let (log, key_id) = (coderd.log(), token.split('-').next().unwrap());
+    let line = log.lines().find(|line| line.contains("path=/api/v2/ai-gateway/")).unwrap();
+    assert!(line.contains(&format!("api_key_id={key_id}")), "{line}");
     for (place, text) in [("list", list), ("metrics", metrics), ("log", coderd.log())] {
         assert!(!text.contains(canary), "the key shows in the {place}");
         assert!(!text.contains(&token), "the token shows in the {place}");
