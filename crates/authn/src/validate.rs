@@ -117,7 +117,11 @@ impl Authn {
         }
         match user.status.as_str() {
             "active" => {}
-            "dormant" => user = Arc::new(self.wake(user.id.0, now).await.map_err(Failure::Store)?),
+            "dormant" => match self.wake(user.id.0, now).await {
+                Ok(awake) => user = Arc::new(awake),
+                Err(Error::NotFound) => return Err(Failure::Inactive("suspended".to_owned())),
+                Err(error) => return Err(Failure::Store(error)),
+            },
             status => return Err(Failure::Inactive(status.to_owned())),
         }
         let subject =
@@ -163,13 +167,20 @@ impl Authn {
     /// Makes a dormant user active, with an audit row of the subsystem that did it.
     ///
     /// # Errors
-    /// What the store returns.
+    /// `NotFound` if the account was closed since it was read, otherwise what the store returns.
     pub async fn wake(&self, id: UserId, now: OffsetDateTime) -> Result<User, Error> {
         let by = Call::by(system::authenticator());
         let change = self
             .store
             .tx(by, TxOptions::write("wake_dormant_user"), async |tx| {
                 let change = tx.run(UpdateStatus { id, status: "active", now }).await?;
+                match change.old.as_ref().filter(|old| !old.deleted).map(|old| &*old.status) {
+                    Some("dormant") => {}
+                    // Another request was faster.
+                    Some("active") => return Ok(change),
+                    // An error undoes the update: who was suspended meanwhile stays so.
+                    _ => return Err(Error::NotFound),
+                }
                 let context = Context {
                     user_id: id,
                     request_id: RequestId::new(self.rng.uuid_v4()),

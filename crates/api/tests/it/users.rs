@@ -177,6 +177,13 @@ async fn a_dormant_user_wakes_on_use() {
         .await
         .unwrap();
     assert_eq!(rows, [[Some("dormancy".to_owned())]]);
+    app.db.sql("UPDATE users SET status = 'suspended' WHERE username = 'dora'").await.unwrap();
+    let ids = app.db.sql("SELECT id FROM users WHERE username = 'dora'").await.unwrap();
+    let id = stdx::ids::UserId::new(ids[0][0].as_deref().unwrap().parse().unwrap());
+    let woken = app.app.authn.wake(id, app.app.clock.now()).await;
+    assert!(matches!(woken, Err(store::Error::NotFound)), "{woken:?}");
+    let status = app.db.sql("SELECT status FROM users WHERE username = 'dora'").await.unwrap();
+    assert_eq!(status, [[Some("suspended".to_owned())]], "suspended since it was read: stays so");
 }
 
 #[tokio::test(flavor = "multi_thread")]
