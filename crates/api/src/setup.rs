@@ -1,7 +1,8 @@
 //! What a deployment needs before it serves: its identity and its first organization.
 
+use audit::Context;
 use rbac::system;
-use stdx::ids::OrganizationId;
+use stdx::ids::{OrganizationId, RequestId, UserId};
 use stdx::{SharedClock, SharedRng};
 use store::interceptions::EnsurePartitions;
 use store::locks::{Acquire, Lock};
@@ -25,14 +26,24 @@ pub async fn prepare(store: &Full, clock: &SharedClock, rng: &SharedRng) -> Resu
             let made = GetOrInsert { key: DEPLOYMENT_ID, value: rng.uuid_v4().to_string() };
             let deployment_id = tx.run(made).await?;
             if Error::optional(tx.run(GetDefault).await)?.is_none() {
-                tx.run(InsertOrganization {
+                let organization = InsertOrganization {
                     id: OrganizationId::new(rng.uuid_v4()),
                     name: ORGANIZATION.to_owned(),
                     display_name: "Coder".to_owned(),
                     is_default: true,
                     now,
-                })
-                .await?;
+                };
+                let change = tx.run(organization).await?;
+                let context = Context {
+                    user_id: UserId::nil(),
+                    request_id: RequestId::new(rng.uuid_v4()),
+                    ip: None,
+                    user_agent: None,
+                    status_code: 201,
+                    time: now,
+                    rng: &**rng,
+                };
+                audit::background(tx, &context, &change, "setup").await?;
             }
             Ok::<_, Error>(deployment_id)
         })

@@ -2,6 +2,8 @@
 
 mod session;
 
+use std::sync::LazyLock;
+
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
@@ -134,7 +136,7 @@ async fn get_user(cx: Cx, Path(user): Path<String>) -> ApiResult<impl IntoRespon
 pub(crate) fn to_wire(user: User, organization_ids: Vec<uuid::Uuid>) -> sdk::User {
     sdk::User {
         id: user.id.0.uuid(),
-        roles: user.rbac_roles.iter().map(|name| role(name)).collect(),
+        roles: roles(&user.rbac_roles),
         username: user.username,
         avatar_url: user.avatar_url,
         name: user.name,
@@ -152,10 +154,13 @@ pub(crate) fn to_wire(user: User, organization_ids: Vec<uuid::Uuid>) -> sdk::Use
     }
 }
 
-fn role(name: &str) -> sdk::SlimRole {
-    let catalog = rbac::Catalog::default();
-    let display_name = catalog
-        .built_in(&rbac::RoleName::site(name.to_owned()))
-        .map_or_else(String::new, |role| role.display_name().to_owned());
-    sdk::SlimRole { name: name.to_owned(), display_name, organization_id: String::new() }
+fn roles(names: &[String]) -> Vec<sdk::SlimRole> {
+    // The names that people see do not depend on the deployment's switches.
+    static CATALOG: LazyLock<rbac::Catalog> = LazyLock::new(rbac::Catalog::default);
+    let shown = |name: &String| {
+        let role = CATALOG.built_in(&rbac::RoleName::site(name.clone()));
+        let display_name = role.map_or_else(String::new, |role| role.display_name().to_owned());
+        sdk::SlimRole { name: name.clone(), display_name, organization_id: String::new() }
+    };
+    names.iter().map(shown).collect()
 }

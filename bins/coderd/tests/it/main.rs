@@ -118,7 +118,7 @@ async fn keys_from_the_environment_are_sealed_at_the_first_start_and_serve() {
     assert!(!success && said.contains("CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS"), "{said}");
     let mut coderd = Daemon::start(&home, &settings).await;
     let (_, ready) = coderd.get("/readyz").await;
-    assert_eq!(ready["checks"][1]["detail"], "anthropic enabled");
+    assert_eq!(ready["checks"][1]["detail"], "1 enabled, 0 disabled, 0 misconfigured");
     assert!(coderd.interrupt().await);
 }
 

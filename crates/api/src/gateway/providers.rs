@@ -81,9 +81,11 @@ impl ProviderFeed {
         let mut poll = interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         poll.tick().await;
+        let mut listening = true;
         loop {
             tokio::select! {
-                notice = self.notices.next() => if notice.is_none() { return },
+                // Without notices there is still the poll.
+                notice = self.notices.next(), if listening => listening = notice.is_some(),
                 _ = poll.tick() => {}
             }
             self.reload().await;

@@ -1,6 +1,7 @@
 //! Where the in-process gateway's facts go: a bounded queue and one writer that stores them in batches.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aibridge::facts::{CredentialKind, Fact};
@@ -15,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Batches that wait to be written. When they are this many, new requests are refused.
 const QUEUE: usize = 4_096;
+/// Bytes of text that wait to be written. Few long prompts must not fill the memory either.
+const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Facts of one transaction.
 const FACTS_PER_WRITE: usize = 500;
 /// How long the end of the process waits for the queue to empty.
@@ -36,6 +39,7 @@ telemetry::metrics! {
 
 struct Batch {
     facts: Vec<Fact>,
+    bytes: usize,
     done: oneshot::Sender<Result<(), RecordError>>,
 }
 
@@ -43,6 +47,7 @@ struct Batch {
 #[derive(Debug)]
 pub struct StoreRecorder {
     queue: mpsc::Sender<Batch>,
+    waiting_bytes: Arc<AtomicUsize>,
     metrics: RecorderMetrics,
 }
 
@@ -60,35 +65,51 @@ impl StoreRecorder {
         let (queue, batches) = mpsc::channel(QUEUE);
         // Not a task among others: it must outlive those that still append.
         let own = Lifecycle::new();
-        let writer = Writer { store, batches, metrics: metrics.clone(), stopping: own.stopping() };
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let writer = Writer {
+            store,
+            batches,
+            waiting_bytes: Arc::clone(&waiting_bytes),
+            metrics: metrics.clone(),
+            stopping: own.stopping(),
+        };
         own.spawn("ai-gateway-recorder", writer.run());
         lifecycle.on_stop(
             "ai-gateway-recorder",
             DRAIN,
             move || async move { own.stop(DRAIN).await },
         );
-        Ok(Arc::new(Self { queue, metrics }))
+        Ok(Arc::new(Self { queue, waiting_bytes, metrics }))
     }
 }
 
 impl Recorder for StoreRecorder {
     fn append(&self, facts: Vec<Fact>) -> Result<Durable, RecordError> {
         let waiting = i64::try_from(facts.len()).unwrap_or(i64::MAX);
+        let bytes = facts.iter().map(text_bytes).sum();
         let (done, stored) = oneshot::channel();
-        match self.queue.try_send(Batch { facts, done }) {
-            Ok(()) => {
-                self.metrics.waiting.add((), waiting);
-                Ok(Box::pin(async move { stored.await.unwrap_or(Err(RecordError::Closed)) }))
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => Err(RecordError::Full),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(RecordError::Closed),
+        let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let sent = if before > QUEUE_BYTES_MAX {
+            Err(RecordError::Full)
+        } else {
+            self.queue.try_send(Batch { facts, bytes, done }).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => RecordError::Full,
+                mpsc::error::TrySendError::Closed(_) => RecordError::Closed,
+            })
+        };
+        if let Err(error) = sent {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(error);
         }
+        self.metrics.waiting.add((), waiting);
+        Ok(Box::pin(async move { stored.await.unwrap_or(Err(RecordError::Closed)) }))
     }
 }
 
 struct Writer {
     store: Full,
     batches: mpsc::Receiver<Batch>,
+    waiting_bytes: Arc<AtomicUsize>,
     metrics: RecorderMetrics,
     stopping: Stopping,
 }
@@ -115,6 +136,7 @@ impl Writer {
             }
             let outcome = self.write(&taken).await;
             for (batch, stored) in taken.drain(..).zip(outcome) {
+                self.waiting_bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
                 self.metrics.waiting.add((), -i64::try_from(batch.facts.len()).unwrap_or(i64::MAX));
                 // Nobody waits for the last facts of a client that left.
                 let _ = batch.done.send(stored);
@@ -169,6 +191,16 @@ impl Writer {
                 outcome => return outcome,
             }
         }
+    }
+}
+
+/// The part of a fact that clients and models make long.
+fn text_bytes(fact: &Fact) -> usize {
+    match fact {
+        Fact::Prompt(f) => f.prompt.len(),
+        Fact::Tool(f) => f.input.len(),
+        Fact::Thought(f) => f.content.len(),
+        Fact::Start(_) | Fact::End(_) | Fact::Tokens(_) => 0,
     }
 }
 

@@ -51,9 +51,15 @@ async fn what_was_done_is_told_newest_first() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(
         described(&log),
-        ["{user} created ai provider {target}", "{user} logged in", "{user} created user {target}"]
+        [
+            "{user} created ai provider {target}",
+            "{user} logged in",
+            "{user} created user {target}",
+            "{user} created organization {target}",
+        ]
     );
-    assert_eq!((&log["count"], &log["count_cap"]), (&json!(3), &json!(2000)));
+    assert_eq!((&log["count"], &log["count_cap"]), (&json!(4), &json!(2000)));
+    assert_eq!(log["audit_logs"][3]["user"], json!(null), "the deployment set itself up");
     let row = &log["audit_logs"][0];
     assert_eq!(row["resource_type"], "ai_provider");
     assert_eq!(row["resource_id"], created["id"]);
@@ -108,7 +114,7 @@ async fn searches_narrow_pages_end_and_counting_stops() {
         ("username:OWNER action:login", 1),
         ("email:owner@example.com", 2),
         ("username:nobody", 0),
-        ("organization:default", 1),
+        ("organization:default", 2),
         ("template", 2001),
     ] {
         assert_eq!(count(q).await, expected, "{q}");
@@ -122,13 +128,13 @@ async fn searches_narrow_pages_end_and_counting_stops() {
         ("limit=0", 100),
         ("limit=3", 3),
         ("limit=9999", 1000),
-        ("offset=2101", 1),
-        ("offset=2102", 0),
+        ("offset=2102", 1),
+        ("offset=2103", 0),
         ("q=username:nobody", 0),
     ] {
         assert_eq!(rows(query).await, expected, "{query}");
     }
-    let (_, log) = owner.get("/audit?q=organization:default").await;
+    let (_, log) = owner.get("/audit?q=organization:default%20template").await;
     let row = &log["audit_logs"][0];
     assert_eq!(row["organization"]["id"], row["organization_id"]);
     assert_eq!(row["user"], json!(null));
@@ -153,7 +159,10 @@ async fn an_auditor_of_an_organization_sees_its_rows_only() {
     let audrey = app.login("audrey@example.com", crate::app::OWNER_PASSWORD).await;
     let (status, log) = audrey.get("/audit").await;
     assert_eq!(status, StatusCode::OK, "{log}");
-    assert_eq!(described(&log), ["{user} updated user {target}"]);
+    assert_eq!(
+        described(&log),
+        ["{user} updated user {target}", "{user} created organization {target}"]
+    );
     assert_eq!(log["audit_logs"][0]["is_deleted"], false);
     assert_eq!(log["audit_logs"][0]["organization"]["id"], log["audit_logs"][0]["organization_id"]);
 }
