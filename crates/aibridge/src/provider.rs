@@ -132,8 +132,8 @@ pub struct ProviderSpec {
     pub enabled: bool,
     /// Absolute http or https URL; empty for the kind's default.
     pub base_url: String,
-    /// Central keys in the order in which they are tried.
-    pub keys: Vec<Secret<String>>,
+    /// Central keys in the order in which they are tried, or why they cannot be read.
+    pub keys: Result<Vec<Secret<String>>, String>,
 }
 
 /// What became of a row.
@@ -191,26 +191,27 @@ impl Provider {
         allow_byok: bool,
     ) -> Result<Self, String> {
         let kind = spec.kind;
+        let keys = spec.keys.as_ref().map_err(Clone::clone)?;
         if kind == ProviderKind::Bedrock {
             return Err("type bedrock is not supported yet: its requests need AWS signatures, which this \
                         gateway cannot make; disable the provider, or reach Claude through type anthropic"
                 .to_owned());
         }
-        if !kind.has_keys() && !spec.keys.is_empty() {
+        if !kind.has_keys() && !keys.is_empty() {
             return Err(format!(
                 "keys: type {} takes none, each user brings a token; remove the {} stored",
                 kind.as_str(),
-                spec.keys.len()
+                keys.len()
             ));
         }
-        if kind.has_keys() && spec.keys.is_empty() && !allow_byok {
+        if kind.has_keys() && keys.is_empty() && !allow_byok {
             return Err(
                 "keys: none stored, and users may not bring their own; add a key or allow \
                         bring-your-own-key"
                     .to_owned(),
             );
         }
-        let pool = KeyPool::build(kind.auth(), &spec.keys, before.map(|provider| &provider.pool))?;
+        let pool = KeyPool::build(kind.auth(), keys, before.map(|provider| &provider.pool))?;
         Ok(Self {
             id: spec.id,
             kind,
@@ -294,7 +295,7 @@ mod tests {
             name: "p".to_owned(),
             enabled: true,
             base_url: base_url.to_owned(),
-            keys: keys.iter().map(|&key| Secret::from(key)).collect(),
+            keys: Ok(keys.iter().map(|&key| Secret::from(key)).collect()),
         }
     }
 

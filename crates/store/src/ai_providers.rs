@@ -398,6 +398,74 @@ impl Query for ListKeys {
     }
 }
 
+/// A live provider as the gateway serves it.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "columns, documented by the schema")]
+pub struct Served {
+    pub id: ProviderId,
+    pub kind: String,
+    pub name: String,
+    pub enabled: bool,
+    pub base_url: String,
+    /// In the order of failover. One that cannot be opened is the fault of this row alone.
+    pub keys: Result<Vec<Secret<String>>, Error>,
+}
+
+/// Live providers with their keys, by name.
+#[derive(Debug)]
+pub struct ListServed;
+
+impl Query for ListServed {
+    const NAME: &'static str = "ai_providers.list_served";
+    type Out = Vec<Served>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Read, ANY)])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Vec<Served>> {
+        Box::pin(async move {
+            // One statement: providers and keys of one state.
+            let rows: Vec<(ProviderRow, Option<KeyRow>)> = ai_providers::table
+                .left_join(
+                    ai_provider_keys::table.on(ai_provider_keys::provider_id.eq(ai_providers::id)),
+                )
+                .filter(ai_providers::deleted.eq(false))
+                .order((
+                    ai_providers::name,
+                    ai_providers::id,
+                    ai_provider_keys::created_at,
+                    ai_provider_keys::id,
+                ))
+                .limit(PROVIDERS_MAX * KEYS_PER_PROVIDER_MAX)
+                .select((ProviderRow::as_select(), Option::<KeyRow>::as_select()))
+                .load(db.conn())
+                .await?;
+            let ring = db.keys();
+            let mut served: Vec<Served> = Vec::new();
+            for (row, key) in rows {
+                let key = key.map(|key| key.open(ring).map(|key| key.api_key)).transpose();
+                match served.last_mut().filter(|last| last.id == row.id.0) {
+                    Some(last) => match (&mut last.keys, key) {
+                        (Ok(keys), Ok(key)) => keys.extend(key),
+                        (Ok(_), Err(error)) => last.keys = Err(error),
+                        (Err(_), _) => {}
+                    },
+                    None => served.push(Served {
+                        id: row.id.0,
+                        kind: row.type_,
+                        name: row.name,
+                        enabled: row.enabled,
+                        base_url: row.base_url,
+                        keys: key.map(|key| key.into_iter().collect()),
+                    }),
+                }
+            }
+            Ok(served)
+        })
+    }
+}
+
 /// A key to be added to a live provider; [`Error::NotFound`] if there is none.
 #[derive(Debug)]
 pub struct InsertKey {
@@ -484,6 +552,7 @@ crate::queries![
     UpdateProvider,
     DeleteProvider,
     ListKeys,
+    ListServed,
     InsertKey,
     DeleteKey,
 ];

@@ -140,7 +140,7 @@ mod tests {
             name: name.to_owned(),
             enabled,
             base_url: base_url.to_owned(),
-            keys: vec!["k".into()],
+            keys: Ok(vec!["k".into()]),
         }
     }
 

@@ -155,7 +155,7 @@ pub(crate) fn row(kind: ProviderKind, name: &str, base_url: &str, keys: &[&str])
         name: name.to_owned(),
         enabled: true,
         base_url: base_url.to_owned(),
-        keys: keys.iter().map(|&key| Secret::from(key)).collect(),
+        keys: Ok(keys.iter().map(|&key| Secret::from(key)).collect()),
     }
 }
 

@@ -1,15 +1,12 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aibridge::{Gateway, ProviderKind, ProviderSpec};
 use rbac::system;
 use stdx::Lifecycle;
-use stdx::Secret;
-use stdx::ids::ProviderId;
-use store::ai_providers::{ListKeys, ListProviders};
+use store::ai_providers::ListServed;
 use store::pubsub::{Channel, Pubsub, Subscription};
-use store::{Call, Error, Full, TxOptions};
+use store::{Call, Error, Full, Store as _};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How long a lost notice can go unhealed.
@@ -20,30 +17,19 @@ const POLL: Duration = Duration::from_mins(1);
 /// # Errors
 /// What the store returns.
 pub async fn load_specs(store: &Full) -> Result<Vec<ProviderSpec>, Error> {
-    let by = Call::by(system::gateway());
-    let (providers, keys) = store
-        .tx(by, TxOptions::snapshot("load_ai_providers"), async |tx| {
-            let providers = tx.run(ListProviders { include_deleted: false }).await?;
-            let keys = tx.run(ListKeys { provider_id: None }).await?;
-            Ok::<_, Error>((providers, keys))
-        })
-        .await?;
-    let mut keys_of: HashMap<ProviderId, Vec<Secret<String>>> = HashMap::new();
-    for key in keys {
-        keys_of.entry(key.provider_id).or_default().push(key.api_key);
-    }
-    let specs = providers.into_iter().filter_map(|provider| {
-        let Some(kind) = ProviderKind::parse(&provider.kind) else {
-            tracing::error!(provider = provider.name, kind = provider.kind, "unknown type");
+    let served = store.run(Call::by(system::gateway()), ListServed).await?;
+    let specs = served.into_iter().filter_map(|row| {
+        let Some(kind) = ProviderKind::parse(&row.kind) else {
+            tracing::error!(provider = row.name, kind = row.kind, "unknown type");
             return None;
         };
         Some(ProviderSpec {
-            id: provider.id,
+            id: row.id,
             kind,
-            keys: keys_of.remove(&provider.id).unwrap_or_default(),
-            name: provider.name,
-            enabled: provider.enabled,
-            base_url: provider.base_url,
+            name: row.name,
+            enabled: row.enabled,
+            base_url: row.base_url,
+            keys: row.keys.map_err(|error| format!("api_keys: {}", stdx::chain(&error))),
         })
     });
     Ok(specs.collect())

@@ -189,3 +189,33 @@ async fn members_have_their_prompts_recorded_and_only_auditors_and_owners_read_t
     }
     assert_eq!(app.anonymous().get("/aibridge/interceptions").await.0, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_opened_disables_its_own_provider_only() {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into();
+    let app = TestApp::with_keys(crypt::Keyring::from_base64(&[key]).unwrap()).await;
+    let owner = app.first_user().await;
+    for name in ["broken", "sound"] {
+        let body = json!({ "type": "openai", "name": name, "base_url": "http://127.0.0.1:1/v1", "api_keys": ["sk-0123456789"] });
+        assert_eq!(owner.post("/ai/providers", &body).await.0, StatusCode::CREATED);
+    }
+    serving(&app, &["broken", "sound"]).await;
+    app.db
+        .sql(
+            "UPDATE ai_provider_keys SET api_key = 'v1:' || repeat('A', 80)
+              WHERE provider_id = (SELECT id FROM ai_providers WHERE name = 'broken');
+             NOTIFY ai_providers_changed",
+        )
+        .await
+        .unwrap();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let state = |name: &str| {
+        let statuses = app.app.gateway.statuses();
+        statuses.into_iter().find(|status| status.name == name).map(|status| status.state)
+    };
+    while state("broken").is_none_or(|state| state.as_str() != "error") {
+        assert!(tokio::time::Instant::now() < deadline, "the broken row is told");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(state("sound").map(|state| state.as_str()), Some("enabled"));
+}

@@ -11,7 +11,7 @@ use stdx::ids::{
 };
 use store::ai_providers::{
     DeleteKey, DeleteProvider, GetProvider, InsertKey, InsertProvider, ListKeys, ListProviders,
-    ProviderRef, UpdateProvider,
+    ListServed, ProviderRef, UpdateProvider,
 };
 use store::api_keys::{
     ApiKey, DeleteApiKey, ExpireApiKey, GetApiKey, GetTokenByName, InsertApiKey, ListTokens,
@@ -199,6 +199,7 @@ fn ai_providers(v: &mut impl Visitor) {
     );
     v.visit(DeleteProvider { id: PROVIDER, now: NOW }, Refusal::Inputs);
     v.visit(ListKeys { provider_id: None }, Refusal::Inputs);
+    v.visit(ListServed, Refusal::Inputs);
     v.visit(
         InsertKey {
             id: ProviderKeyId::new(NEW),
