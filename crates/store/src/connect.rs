@@ -134,8 +134,11 @@ impl Full {
             let mut conn = self.0.inner.pool.get().await.map_err(Error::unavailable)?;
             crate::stack::postgres::ping(&mut conn).await
         });
-        answer.await.map_err(Error::unavailable)??;
-        Ok(started.elapsed())
+        let answer = answer.await.map_err(Error::unavailable).flatten();
+        if answer.is_err() {
+            self.0.inner.forget_idle();
+        }
+        answer.map(|()| started.elapsed())
     }
 }
 

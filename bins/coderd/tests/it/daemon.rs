@@ -135,6 +135,22 @@ impl Daemon {
         (answer.status(), answer.json().await.unwrap())
     }
 
+    /// Waits until a login works. Until the dying server's connections are gone, it may fail for want of a
+    /// database, but it must never blame the credential.
+    pub(crate) async fn signs_in(&self, body: &'static str) {
+        let deadline = Instant::now() + LIMIT;
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            let (status, answer) = self.post("/api/v2/users/login", body).await;
+            if status == StatusCode::CREATED {
+                return;
+            }
+            assert!(status.is_server_error(), "{status} {answer}");
+            assert!(Instant::now() < deadline, "no login works: {}", self.log());
+        }
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

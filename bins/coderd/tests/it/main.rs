@@ -20,8 +20,7 @@ async fn it_comes_back_by_itself_after_any_kill_with_all_data() {
 
     // PostgreSQL dies: its supervisor starts it again, the address stays.
     home.kill_postgres();
-    coderd.ready().await;
-    assert_eq!(coderd.post("/api/v2/users/login", OWNER).await.0, StatusCode::CREATED);
+    coderd.signs_in(OWNER).await;
 
     // The daemon dies and leaves PostgreSQL behind.
     coderd.kill();

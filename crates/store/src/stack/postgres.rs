@@ -39,6 +39,15 @@ impl Postgres {
     async fn connection(&self) -> Result<Object<AsyncPgConnection>, Error> {
         self.pool.get().await.map_err(Error::unavailable)
     }
+
+    /// Drops the connections that lie idle, after one was found dead: the server most likely went away with
+    /// all of them, and each would cost a caller an error to find out.
+    pub(crate) fn forget_idle(&self) {
+        let dropped = self.pool.retain(|_, _| false);
+        if !dropped.removed.is_empty() {
+            tracing::debug!(count = dropped.removed.len(), "dropped idle connections");
+        }
+    }
 }
 
 impl Layer for Postgres {
@@ -59,6 +68,9 @@ impl Layer for Postgres {
             Ok(outcome) => outcome,
             Err(elapsed) => Err(Error::unavailable(elapsed)),
         };
+        if matches!(outcome, Err(Error::Unavailable(_))) {
+            self.forget_idle();
+        }
         self.metrics.query(W::NAME, started.elapsed(), outcome.is_ok());
         outcome
     }

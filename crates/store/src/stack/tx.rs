@@ -112,6 +112,8 @@ pub(crate) struct Session {
 /// A running transaction. Dropping it unfinished rolls back.
 pub struct Tx {
     session: Session,
+    /// Whether the database went away under it.
+    lost: bool,
     subject: Arc<Subject>,
 }
 
@@ -142,6 +144,7 @@ impl Tx {
         let keys = Keys { ring: &session.ring, rng: &*session.rng };
         let outcome = guarded.perform(&mut Db { conn: &mut session.conn, keys }).await;
         session.metrics.query(Q::NAME, started.elapsed(), outcome.is_ok());
+        self.lost |= matches!(outcome, Err(Error::Unavailable(_)));
         outcome
     }
 
@@ -170,13 +173,24 @@ impl Full {
             let started = Instant::now();
             let session = self.0.session().await?;
             let metrics = session.metrics.clone();
-            let mut tx = Tx { session, subject: Arc::clone(call.subject) };
-            AnsiTransactionManager::begin_transaction_sql(&mut *tx.session.conn, options.begin())
-                .await
-                .map_err(Error::from)?;
+            let mut tx = Tx { session, lost: false, subject: Arc::clone(call.subject) };
+            let begun = AnsiTransactionManager::begin_transaction_sql(
+                &mut *tx.session.conn,
+                options.begin(),
+            );
+            if let Err(error) = begun.await {
+                drop(tx);
+                self.0.inner.forget_idle();
+                return Err(Error::from(error).into());
+            }
             let outcome = body(&mut tx).await;
             let outcome = settle(&mut tx.session.conn, outcome).await;
             metrics.transaction(options.name, started.elapsed(), outcome.is_ok());
+            let lost = tx.lost;
+            drop(tx);
+            if lost {
+                self.0.inner.forget_idle();
+            }
             match outcome {
                 Err(error) if error.is_transient() && attempt < ATTEMPTS => {
                     tracing::debug!(tx.name = options.name, attempt, "transaction lost, again");
