@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Body, Json, answer};
+use crate::paging;
 use crate::routes::Routes;
 
 /// What a refused request for a credential is told.
@@ -188,7 +189,7 @@ fn within_own_reach(cx: &Cx, scopes: &[ScopeName], allow_list: &AllowList) -> Ap
 #[utoipa::path(
     get, path = "/users/{user}/keys/tokens", tag = "Users",
     params(("user" = String, Path), ("include_all" = Option<bool>, Query), ("include_expired" = Option<bool>, Query)),
-    responses((status = 200, body = Vec<sdk::ApiKeyWithOwner>))
+    responses((status = 200, body = Vec<sdk::ApiKeyWithOwner>), (status = 400, body = sdk::Response))
 )]
 async fn list_tokens(
     cx: Cx,
@@ -196,17 +197,13 @@ async fn list_tokens(
     RawQuery(query): RawQuery,
 ) -> ApiResult<impl IntoResponse> {
     let user = cx.user(&user).await?;
-    let is_set = |name: &str| {
-        query.as_deref().unwrap_or_default().split('&').any(|pair| {
-            pair.split_once('=').is_some_and(|(key, value)| {
-                key == name && matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
-            })
-        })
-    };
+    let mut query = paging::params(query.as_deref());
+    let (all, expired) = (query.flag("include_all"), query.flag("include_expired"));
+    query.finish_lenient(paging::INVALID)?;
     let tokens = cx
         .run(ListTokens {
-            user_id: (!is_set("include_all")).then_some(user.id.0),
-            live_at: (!is_set("include_expired")).then_some(cx.now),
+            user_id: (!all).then_some(user.id.0),
+            live_at: (!expired).then_some(cx.now),
         })
         .await?;
     let tokens: Vec<sdk::ApiKeyWithOwner> = tokens

@@ -7,7 +7,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::search::Fields;
 
 /// What is said of parameters that break a rule.
-const INVALID: &str = "Query parameters have invalid values.";
+pub(crate) const INVALID: &str = "Query parameters have invalid values.";
 
 /// The parameters of a query string: percent-decoded, `+` is a space.
 pub(crate) fn params(raw: Option<&str>) -> Fields {

@@ -89,6 +89,18 @@ impl Fields {
         None
     }
 
+    /// A switch, off when absent: `1 t T TRUE true True` and `0 f F FALSE false False`.
+    pub(crate) fn flag(&mut self, key: &str) -> bool {
+        match self.text(key).as_deref() {
+            Some("1" | "t" | "T" | "TRUE" | "true" | "True") => true,
+            None | Some("0" | "f" | "F" | "FALSE" | "false" | "False") => false,
+            Some(text) => {
+                self.wrong(key, format!("a valid boolean: {text:?} is neither true nor false"));
+                false
+            }
+        }
+    }
+
     /// `me`, a UUID or a name.
     pub(crate) fn person(&mut self, key: &str) -> Option<Person> {
         let text = self.text(key)?;

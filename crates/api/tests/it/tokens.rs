@@ -114,4 +114,7 @@ async fn an_expired_token_stays_listed_on_request() {
     assert_eq!(owner.get("/users/me/keys/tokens").await.1, json!([]));
     let (_, all) = owner.get("/users/me/keys/tokens?include_expired=true").await;
     assert_eq!(all.as_array().unwrap().len(), 1);
+    let (status, answer) = owner.get("/users/me/keys/tokens?include_expired=maybe").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer["validations"][0]["field"], "include_expired");
 }

@@ -108,7 +108,7 @@ pub(crate) async fn settle<T, E: From<Error>>(
     }
 }
 
-/// Keeps the import of the connection trait in one place for the layers that only need `settle`.
+/// The cheapest question that only a working connection answers.
 pub(crate) async fn ping(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     conn.batch_execute("SELECT 1").await.map_err(Error::from)
 }
