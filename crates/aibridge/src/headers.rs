@@ -72,12 +72,15 @@ const ACTOR_PREFIX: &str = "x-ai-bridge-actor";
 /// actor is removed in any case.
 #[must_use]
 pub fn for_upstream(client: &HeaderMap, actor: Option<&Identity>) -> HeaderMap {
-    let mut headers = client.clone();
-    remove_hop_by_hop(&mut headers);
-    for name in OURS.iter().chain(&TRANSPORT).chain(&FORWARDING) {
-        headers.remove(*name);
+    let named = named_by_connection(client);
+    let mut headers = HeaderMap::with_capacity(client.len() + 4);
+    // One pass with cheap tests: this is on the way of every request.
+    for (name, value) in client {
+        let text = name.as_str();
+        if !stays_here(text) && !named.iter().any(|named| named == name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
-    remove_actor(&mut headers);
     // Without this header any encoding would be acceptable (RFC 9110 section 12.5.3), and a compressed
     // answer could not be recorded.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -151,15 +154,25 @@ pub fn for_passthrough_client(upstream: &HeaderMap) -> HeaderMap {
     headers
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+/// Whether a header of an intercepted request is not for the provider.
+fn stays_here(name: &str) -> bool {
+    let tables = [&OURS[..], &TRANSPORT[..], &FORWARDING[..], &HOP_BY_HOP[..]];
+    name.starts_with(ACTOR_PREFIX) || tables.iter().any(|table| table.contains(&name))
+}
+
+/// The headers that `Connection` names.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
         .get_all(header::CONNECTION)
         .into_iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
+        .collect()
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    for name in named_by_connection(headers) {
         headers.remove(name);
     }
     for name in HOP_BY_HOP {

@@ -24,6 +24,11 @@ use crate::facts::Fact;
 use crate::keys::Rejection;
 use crate::provider::Snapshot;
 
+mod series;
+
+pub(crate) use series::Subject;
+use series::{Kinds, TOKEN_KINDS};
+
 /// Most distinct values of one label that clients choose.
 pub(crate) const LABEL_VALUES_MAX: usize = 200;
 /// Longer label values are `other`.
@@ -51,16 +56,6 @@ impl Capped {
         known.insert(Arc::clone(&label));
         label
     }
-}
-
-/// What the metrics of one interception have in common.
-#[derive(Clone, Debug)]
-pub(crate) struct Subject {
-    pub(crate) provider: Label,
-    pub(crate) model: Label,
-    pub(crate) route: &'static str,
-    pub(crate) client: &'static str,
-    pub(crate) initiator: Label,
 }
 
 macro_rules! labels {
@@ -114,6 +109,7 @@ pub(crate) struct Metrics {
     tool_names: Capped,
     token_types: Capped,
     initiators: Capped,
+    kinds: Kinds,
     by_initiator: bool,
 }
 
@@ -175,47 +171,15 @@ impl Metrics {
             tool_names: Capped::default(),
             token_types: Capped::default(),
             initiators: Capped::default(),
+            kinds: Kinds::default(),
             by_initiator,
         }
     }
 
-    pub(crate) fn subject(
-        &self,
-        provider: &str,
-        model: &str,
-        route: &'static str,
-        client: &'static str,
-        initiator: &str,
-    ) -> Subject {
-        Subject {
-            provider: provider.into(),
-            model: self.models.get(model),
-            route,
-            client,
-            initiator: if self.by_initiator { self.initiators.get(initiator) } else { "".into() },
-        }
-    }
-
-    pub(crate) fn began(&self, subject: &Subject) {
-        self.in_flight.get_or_create(&in_flight(subject)).inc();
-    }
-
     pub(crate) fn ended(&self, subject: &Subject, completed: bool, after: Duration) {
-        self.in_flight.get_or_create(&in_flight(subject)).dec();
-        let status = if completed { "completed" } else { "failed" };
-        let labels = Interception {
-            provider: Arc::clone(&subject.provider),
-            model: Arc::clone(&subject.model),
-            status,
-            route: subject.route,
-            method: "POST",
-            initiator_id: Arc::clone(&subject.initiator),
-            client: subject.client,
-        };
-        self.interceptions.get_or_create(&labels).inc();
-        let labels =
-            ByModel { provider: Arc::clone(&subject.provider), model: Arc::clone(&subject.model) };
-        self.duration.get_or_create(&labels).observe(after.as_secs_f64());
+        subject.in_flight.dec();
+        self.interceptions_of(subject, completed).inc();
+        subject.duration.observe(after.as_secs_f64());
     }
 
     /// Prepares the counts of a batch; they are added once the batch is durable.
@@ -226,16 +190,14 @@ impl Metrics {
                 Fact::Prompt(prompt) if !prompt.prompt.is_empty() => tally.prompts += 1,
                 Fact::Tool(tool) => tally.tools.push(self.tool_names.get(&tool.tool)),
                 Fact::Tokens(tokens) => {
-                    let fixed = [
-                        ("input", tokens.input),
-                        ("output", tokens.output),
-                        ("cache_read_input_tokens", tokens.cache_read),
-                        ("cache_write_input_tokens", tokens.cache_write),
-                    ];
-                    let extra = tokens.extra.iter().map(|(name, count)| (name.as_str(), *count));
-                    for (name, count) in fixed.into_iter().chain(extra) {
-                        if let Ok(count @ 1..) = u64::try_from(count) {
-                            tally.tokens.push((self.token_types.get(name), count));
+                    let counts =
+                        [tokens.input, tokens.output, tokens.cache_read, tokens.cache_write];
+                    for (sum, count) in tally.tokens.iter_mut().zip(counts) {
+                        *sum += u64::try_from(count).unwrap_or_default();
+                    }
+                    for (name, count) in &tokens.extra {
+                        if let Ok(count @ 1..) = u64::try_from(*count) {
+                            tally.extra_tokens.push((self.token_types.get(name), count));
                         }
                     }
                 }
@@ -246,29 +208,17 @@ impl Metrics {
     }
 
     pub(crate) fn recorded(&self, subject: &Subject, tally: Tally) {
-        let (provider, model) = (&subject.provider, &subject.model);
         if tally.prompts > 0 {
-            let labels = Prompts {
-                provider: Arc::clone(provider),
-                model: Arc::clone(model),
-                initiator_id: Arc::clone(&subject.initiator),
-                client: subject.client,
-            };
-            self.prompts.get_or_create(&labels).inc_by(tally.prompts);
+            self.prompts_of(subject).inc_by(tally.prompts);
         }
-        for (r#type, count) in tally.tokens {
-            let labels = Tokens {
-                provider: Arc::clone(provider),
-                model: Arc::clone(model),
-                r#type,
-                initiator_id: Arc::clone(&subject.initiator),
-                client: subject.client,
-            };
-            self.tokens.get_or_create(&labels).inc_by(count);
+        for (kind, count) in tally.tokens.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            self.count_tokens(subject, kind, count);
+        }
+        for (kind, count) in tally.extra_tokens {
+            self.tokens_of(subject, kind).inc_by(count);
         }
         for name in tally.tools {
-            let labels = Tools { provider: Arc::clone(provider), model: Arc::clone(model), name };
-            self.tools.get_or_create(&labels).inc();
+            self.tools_of(subject, name).inc();
         }
     }
 
@@ -311,19 +261,13 @@ impl Metrics {
     }
 }
 
-fn in_flight(subject: &Subject) -> InFlight {
-    InFlight {
-        provider: Arc::clone(&subject.provider),
-        model: Arc::clone(&subject.model),
-        route: subject.route,
-    }
-}
-
 /// Counts that wait for their batch to be durable.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     prompts: u64,
-    tokens: Vec<(Label, u64)>,
+    /// By [`TOKEN_KINDS`].
+    tokens: [u64; TOKEN_KINDS.len()],
+    extra_tokens: Vec<(Label, u64)>,
     tools: Vec<Label>,
 }
 
@@ -384,6 +328,7 @@ impl Collector for ProviderCollector {
 #[cfg(test)]
 mod tests {
     use prometheus_client::encoding::text::encode;
+    use stdx::ids::UserId;
 
     use super::*;
 
@@ -391,10 +336,11 @@ mod tests {
     fn both_names_count_the_same_and_models_are_capped() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry, false);
+        let someone = UserId::new(uuid::Uuid::from_u128(7));
         for number in 0..LABEL_VALUES_MAX + 50 {
             let model = format!("m{number}");
-            let subject = metrics.subject("p", &model, "/v1/messages", "Codex", "someone");
-            metrics.began(&subject);
+            let subject = metrics.subject("p", &model, "/v1/messages", "Codex", someone);
+            subject.began();
             metrics.ended(&subject, true, Duration::from_secs(1));
         }
         let mut text = String::new();
@@ -407,6 +353,6 @@ mod tests {
                 rows.iter().any(|row| row.contains(r#"model="other""#) && row.ends_with(" 50"))
             );
         }
-        assert!(!text.contains("someone"), "users are labels only when asked for");
+        assert!(!text.contains(&someone.to_string()), "users are labels only when asked for");
     }
 }

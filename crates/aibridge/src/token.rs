@@ -1,5 +1,6 @@
 //! Finds the caller's own token among the headers, and the credential that a caller brought for upstream.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -51,30 +52,30 @@ impl std::error::Error for TokenError {}
 /// [`TokenError::Missing`], or [`TokenError::Clash`] when headers that are all ours disagree: which of the
 /// two identities was meant is not ours to guess.
 pub fn read(headers: &HeaderMap) -> Result<Credentials, TokenError> {
-    let governance = plain(headers, &GOVERNANCE_TOKEN);
-    let byok = !governance.is_empty();
-    let mut found: Vec<(&'static str, String)> = Vec::new();
-    let mut add = |name: &'static str, values: Vec<String>| {
-        found.extend(values.into_iter().map(|value| (name, value)));
+    let byok = plain(headers, &GOVERNANCE_TOKEN).next().is_some();
+    let mut first: Option<Cow<'_, str>> = None;
+    let mut names: Vec<&'static str> = Vec::new();
+    let mut clash = false;
+    let mut add = |name: &'static str, value: Cow<'_, str>| {
+        names.push(name);
+        match &first {
+            None => first = Some(value.into_owned().into()),
+            Some(first) => clash |= *first != value,
+        }
     };
-    add("X-Coder-AI-Governance-Token", governance);
-    if !byok {
-        add("Authorization", bearer(headers));
-        add("X-Api-Key", plain(headers, &X_API_KEY));
+    if byok {
+        plain(headers, &GOVERNANCE_TOKEN)
+            .for_each(|value| add("X-Coder-AI-Governance-Token", value));
+    } else {
+        bearer(headers).for_each(|value| add("Authorization", value));
+        plain(headers, &X_API_KEY).for_each(|value| add("X-Api-Key", value));
     }
-    add("Coder-Session-Token", plain(headers, &SESSION_TOKEN));
-
-    let token = match found.first() {
-        None => return Err(TokenError::Missing),
-        Some((_, first)) if found.iter().all(|(_, value)| value == first) => {
-            Secret::new(first.clone())
-        }
-        Some(_) => {
-            let mut names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
-            names.dedup();
-            return Err(TokenError::Clash(names));
-        }
-    };
+    plain(headers, &SESSION_TOKEN).for_each(|value| add("Coder-Session-Token", value));
+    if clash {
+        names.dedup();
+        return Err(TokenError::Clash(names));
+    }
+    let token = first.ok_or(TokenError::Missing)?.into_owned().into();
     Ok(Credentials { token, byok })
 }
 
@@ -101,41 +102,47 @@ pub fn own_credential(
     if !credentials.byok {
         return None;
     }
-    let foreign = |value: &String| value != credentials.token.expose();
-    let own = |auth, value: String| {
+    let foreign = |value: &Cow<'_, str>| *value != credentials.token.expose().as_str();
+    let own = |auth, value: Cow<'_, str>| {
         let (name, header) = auth_header(auth, &value);
         OwnCredential { name, value: header, hint: mask(&value) }
     };
     let key = match kind.auth() {
-        AuthHeader::XApiKey => plain(headers, &X_API_KEY).into_iter().find(foreign),
+        AuthHeader::XApiKey => plain(headers, &X_API_KEY).find(foreign),
         AuthHeader::Bearer => None,
     };
     if let Some(key) = key {
         return Some(own(AuthHeader::XApiKey, key));
     }
-    let token = bearer(headers).into_iter().find(foreign)?;
+    let token = bearer(headers).find(foreign)?;
     Some(own(AuthHeader::Bearer, token))
 }
 
-fn plain(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let texts = headers.get_all(name).into_iter().map(text);
-    texts.filter(|value| !value.is_empty()).collect()
+/// The values of a header, trimmed, without blank ones.
+fn plain<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Cow<'a, str>> {
+    headers.get_all(name).into_iter().map(text).filter(|value| !value.is_empty())
 }
 
 /// Exactly two fields, the first of them `Bearer` in any case (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Vec<String> {
-    let tokens = headers.get_all(header::AUTHORIZATION).into_iter().filter_map(|value| {
-        let value = text(value);
-        let mut fields = value.split_whitespace();
-        let scheme = fields.next()?;
-        let token = fields.next()?;
-        (scheme.eq_ignore_ascii_case("bearer") && fields.next().is_none()).then(|| token.to_owned())
-    });
-    tokens.collect()
+fn bearer(headers: &HeaderMap) -> impl Iterator<Item = Cow<'_, str>> {
+    plain(headers, &header::AUTHORIZATION).filter_map(|value| {
+        let (scheme, token) = value.split_once(char::is_whitespace)?;
+        let token = token.trim_start();
+        let fits = scheme.eq_ignore_ascii_case("bearer") && !token.contains(char::is_whitespace);
+        fits.then(|| match &value {
+            Cow::Borrowed(value) => {
+                Cow::Borrowed(value.get(value.len() - token.len()..).unwrap_or_default())
+            }
+            Cow::Owned(_) => Cow::Owned(token.to_owned()),
+        })
+    })
 }
 
-fn text(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).trim().to_owned()
+fn text(value: &HeaderValue) -> Cow<'_, str> {
+    match String::from_utf8_lossy(value.as_bytes()) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    }
 }
 
 #[cfg(test)]

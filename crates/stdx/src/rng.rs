@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,17 +10,23 @@ pub trait Rng: Send + Sync + fmt::Debug + 'static {
     /// Fills `out` with random bytes.
     fn fill(&self, out: &mut [u8]);
 
+    /// Fills `out` with random bytes for an identifier that is no secret. May come out of a stock kept in
+    /// memory, which secrets must not.
+    fn fill_id(&self, out: &mut [u8]) {
+        self.fill(out);
+    }
+
     /// A random UUID (version 4, RFC 9562 section 5.4).
     fn uuid_v4(&self) -> Uuid {
         let mut bytes = [0; 16];
-        self.fill(&mut bytes);
+        self.fill_id(&mut bytes);
         Builder::from_random_bytes(bytes).into_uuid()
     }
 
     /// A UUID that sorts by its time of creation (version 7, RFC 9562 section 5.7).
     fn uuid_v7(&self, at: OffsetDateTime) -> Uuid {
         let mut bytes = [0; 10];
-        self.fill(&mut bytes);
+        self.fill_id(&mut bytes);
         version_7(at, &bytes)
     }
 
@@ -27,7 +34,7 @@ pub trait Rng: Send + Sync + fmt::Debug + 'static {
     /// (the dedicated counter of RFC 9562 section 6.2, method 1).
     fn uuid_v7_at(&self, at: OffsetDateTime, place: usize) -> Uuid {
         let mut bytes = [0; 10];
-        self.fill(&mut bytes);
+        self.fill_id(&mut bytes);
         let counter = u16::try_from(place).unwrap_or(u16::MAX).min(0x0FFF).to_be_bytes();
         for (to, from) in bytes.iter_mut().zip(counter) {
             *to = from;
@@ -85,6 +92,39 @@ impl Rng for SystemRng {
             panic!("the operating system gave no random bytes: {error}");
         }
     }
+
+    fn fill_id(&self, out: &mut [u8]) {
+        STOCK.with_borrow_mut(|stock| stock.take(out));
+    }
+}
+
+/// A call to the operating system per identifier is a large part of what a small request costs, so each
+/// thread keeps some bytes in stock.
+struct Stock {
+    bytes: [u8; 1024],
+    used: usize,
+}
+
+thread_local! {
+    static STOCK: RefCell<Stock> = const { RefCell::new(Stock { bytes: [0; 1024], used: 1024 }) };
+}
+
+impl Stock {
+    fn take(&mut self, out: &mut [u8]) {
+        if self.bytes.len() - self.used < out.len() {
+            SystemRng.fill(&mut self.bytes);
+            self.used = 0;
+        }
+        let to = self.used + out.len();
+        match self.bytes.get(self.used..to) {
+            Some(bytes) => {
+                out.copy_from_slice(bytes);
+                self.used = to;
+            }
+            // More than the stock ever holds.
+            None => SystemRng.fill(out),
+        }
+    }
 }
 
 /// A repeatable stream of bytes (`SplitMix64`) for tests. Never a source of secrets.
@@ -135,6 +175,17 @@ mod tests {
             (0..300).map(|place| SystemRng.uuid_v7_at(OffsetDateTime::UNIX_EPOCH, place)).collect();
         assert!(made.is_sorted());
         assert!(made.iter().all(|id| id.get_version_num() == 7));
+    }
+
+    #[test]
+    fn identifiers_do_not_repeat_when_the_stock_is_refilled() {
+        let mut made: Vec<Uuid> = (0..1_000).map(|_| SystemRng.uuid_v4()).collect();
+        made.sort_unstable();
+        made.dedup();
+        assert_eq!(made.len(), 1_000);
+        let mut long = [0; 4_096];
+        SystemRng.fill_id(&mut long);
+        assert!(long.iter().any(|byte| *byte != 0));
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Ledger {
             books.metrics.lost("start");
             tracing::warn!(interception_id = %id, error = %error, "request refused: it cannot be recorded");
         })?;
-        books.metrics.began(&subject);
+        subject.began();
         let ledger = Self {
             books: Arc::clone(books),
             id,

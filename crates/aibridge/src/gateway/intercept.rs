@@ -90,7 +90,7 @@ impl Gateway {
             &asked.model,
             route,
             program.as_str(),
-            &identity.user.to_string(),
+            identity.user,
         );
         let (ledger, recorded) = Ledger::open(books, start, subject).map_err(|_| {
             Failure::new(
