@@ -89,7 +89,7 @@ pub struct Gateway {
     upstream: Upstream,
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Held while a new snapshot is built, so that two installs cannot overtake each other.
-    installing: Mutex<()>,
+    installing: Arc<Mutex<()>>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -130,7 +130,22 @@ impl Gateway {
             authenticator,
             books,
             snapshot,
-            installing: Mutex::new(()),
+            installing: Arc::default(),
+        })
+    }
+
+    /// The same gateway with upstream connections of its own, for one thread of a server that keeps each
+    /// connection on the thread that accepted it. Providers, records, limits and identities are shared: an
+    /// [`Self::install`] on either is seen by both.
+    #[must_use]
+    pub fn local(&self) -> Arc<Self> {
+        Arc::new(Self {
+            settings: self.settings.clone(),
+            authenticator: Arc::clone(&self.authenticator),
+            books: Arc::clone(&self.books),
+            upstream: self.upstream.separate(),
+            snapshot: Arc::clone(&self.snapshot),
+            installing: Arc::clone(&self.installing),
         })
     }
 
@@ -257,9 +272,14 @@ impl Gateway {
             }
             self.refuse(&Failure::new(fault, error.to_string()), dialect)
         })?;
-        let resolving = self.authenticator.resolve(credentials.token.expose());
-        let identity = timeout(self.settings.timeouts.identity, resolving).await;
-        match identity.unwrap_or(Err(Refused::Unavailable)) {
+        let token = credentials.token.expose();
+        let identity = match self.authenticator.cached(token) {
+            Some(known) => known,
+            None => timeout(self.settings.timeouts.identity, self.authenticator.resolve(token))
+                .await
+                .unwrap_or(Err(Refused::Unavailable)),
+        };
+        match identity {
             Ok(identity) => Ok((identity, credentials)),
             Err(Refused::Credential | Refused::Scope) => {
                 let failure = Failure::new(Fault::TokenRefused, "unauthorized");

@@ -234,11 +234,8 @@ mod tests {
 
     #[test]
     fn only_the_gateway_speaks_about_the_actor() {
-        let actor = Identity {
-            user: UserId::nil(),
-            username: "ann".to_owned(),
-            api_key_id: "k".to_owned(),
-        };
+        let actor =
+            Identity { user: UserId::nil(), username: "ann".into(), api_key_id: "k".into() };
         let client = headers(&["x-ai-bridge-actor-id", "x-ai-bridge-actor-metadata-role"]);
         let sent = for_upstream(&client, Some(&actor));
         assert_eq!(

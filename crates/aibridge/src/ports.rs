@@ -5,6 +5,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use stdx::ids::UserId;
 
@@ -13,15 +14,15 @@ use crate::facts::Fact;
 /// A boxed future that may cross threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Who is calling, as far as the gateway needs to know.
+/// Who is calling, as far as the gateway needs to know. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The user that the token belongs to.
     pub user: UserId,
     /// For actor headers and logs.
-    pub username: String,
+    pub username: Arc<str>,
     /// Public identifier of the API key.
-    pub api_key_id: String,
+    pub api_key_id: Arc<str>,
 }
 
 /// Why a token was not accepted. Clients get one constant text for all of [`Refused::Credential`].
@@ -37,7 +38,13 @@ pub enum Refused {
 
 /// Resolves tokens.
 pub trait Authenticator: Send + Sync + 'static {
-    /// Who `token` belongs to. Called once per request; implementations cache.
+    /// What is known about `token` without asking anybody; nothing by default. Called first for every
+    /// request, so it must neither wait nor be slow.
+    fn cached(&self, _token: &str) -> Option<Result<Identity, Refused>> {
+        None
+    }
+
+    /// Who `token` belongs to. Called once per request of which [`Self::cached`] knows nothing.
     fn resolve<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Identity, Refused>>;
 }
 

@@ -73,17 +73,28 @@ impl Error for SendError {
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
     client: Client<Deadline<HttpsConnector<HttpConnector>>, RequestBody>,
+    connect: Duration,
+    tls: ClientConfig,
 }
 
 impl Upstream {
     /// `connect` bounds name resolution, TCP and TLS together.
     pub(crate) fn new(connect: Duration) -> Self {
+        Self::with(connect, tls_config())
+    }
+
+    /// The same with connections of its own.
+    pub(crate) fn separate(&self) -> Self {
+        Self::with(self.connect, self.tls.clone())
+    }
+
+    fn with(connect: Duration, config: ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_mins(1)));
         let tls = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config())
+            .with_tls_config(config.clone())
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
@@ -98,7 +109,7 @@ impl Upstream {
             // request sent twice: this only covers requests of which no byte was sent.
             .retry_canceled_requests(true)
             .build(Deadline { inner: tls, limit: connect });
-        Self { client }
+        Self { client, connect, tls: config }
     }
 
     /// Sends `request` and waits for the head of the answer, for however long it takes.

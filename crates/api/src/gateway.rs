@@ -88,8 +88,8 @@ impl Authenticator for KeyAuthenticator {
             }
             Ok(Identity {
                 user: caller.user.id.0,
-                username: caller.user.username.clone(),
-                api_key_id: caller.key.id.clone(),
+                username: caller.user.username.as_str().into(),
+                api_key_id: caller.key.id.as_str().into(),
             })
         })
     }

@@ -65,7 +65,7 @@ impl Gateway {
         let start = Start {
             id: InterceptionId::new(books.rng.uuid_v7(started_at)),
             initiator: identity.user,
-            api_key_id: identity.api_key_id.clone(),
+            api_key_id: identity.api_key_id.to_string(),
             provider: provider.kind.as_str().to_owned(),
             provider_name: provider.name.clone(),
             model: asked.model.clone(),

@@ -132,6 +132,26 @@ async fn passthrough_streams_and_cancels() {
 }
 
 #[tokio::test]
+async fn a_local_gateway_shares_everything_but_connections() {
+    let world = World::new();
+    let provider = Upstream::always(&world.lifecycle, Reply::json(200, "{}")).await;
+    let local = world.gateway.local();
+    // Installed on one, after the other was made from it.
+    world.install(&[row(Anthropic, "p", &provider.url(""), &["k"])]);
+    let models = || crate::world::request("GET", "/p/v1/models", &[("x-api-key", TOKEN)], "");
+    for gateway in [&world.gateway, &local, &world.gateway, &local] {
+        let answer = crate::world::read(gateway.handle(models()).await).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
+    }
+    let [a, b, c, d]: [_; 4] =
+        provider.seen().iter().map(|seen| seen.peer).collect::<Vec<_>>().try_into().unwrap();
+    assert!(a == c && b == d && a != b, "a connection each, kept: {:?}", [a, b, c, d]);
+    let counted =
+        r#"coder_ai_gateway_passthrough_total{provider="p",route="/v1/models",method="GET"}"#;
+    assert_eq!(world.metric(counted), 4, "they count together");
+}
+
+#[tokio::test]
 async fn passthrough_of_an_unreachable_provider_is_502_in_known_words() {
     let world = World::new();
     world.install(&[row(Anthropic, "p", "http://127.0.0.1:1", &["k"])]);

@@ -26,8 +26,8 @@ impl Authenticator for People {
             match token {
                 TOKEN => Ok(Identity {
                     user: UserId::new(Uuid::from_u128(0xa11ce)),
-                    username: "alice".to_owned(),
-                    api_key_id: "alice0001".to_owned(),
+                    username: "alice".into(),
+                    api_key_id: "alice0001".into(),
                 }),
                 "narrow" => Err(Refused::Scope),
                 "undecidable" => Err(Refused::Unavailable),

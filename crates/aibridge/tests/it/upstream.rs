@@ -80,6 +80,8 @@ pub(crate) fn send(text: &str) -> Step {
 /// A request as the provider saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    /// The gateway's end of the connection.
+    pub(crate) peer: SocketAddr,
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -130,11 +132,12 @@ impl Upstream {
         });
         let (shared, tasks) = (Arc::clone(&inner), lifecycle.clone());
         lifecycle.spawn("provider", async move {
-            while let Ok((socket, _)) = listener.accept().await {
+            while let Ok((socket, peer)) = listener.accept().await {
                 socket.set_nodelay(true).unwrap();
                 let shared = Arc::clone(&shared);
                 tasks.spawn("provider-connection", async move {
-                    let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+                    let service =
+                        service_fn(move |request| answer(Arc::clone(&shared), peer, request));
                     let http = hyper::server::conn::http1::Builder::new();
                     // Broken connections are part of the play.
                     let _ = http.serve_connection(TokioIo::new(socket), service).await;
@@ -213,10 +216,15 @@ impl std::error::Error for Broken {}
 
 type Answer = Response<UnsyncBoxBody<Bytes, Broken>>;
 
-async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Broken> {
+async fn answer(
+    inner: Arc<Inner>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Answer, Broken> {
     let mut guard = Guard { inner: Arc::clone(&inner), done: false };
     let (head, body) = request.into_parts();
     let seen = Seen {
+        peer,
         target: head.uri.to_string(),
         headers: head.headers,
         body: body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default(),
