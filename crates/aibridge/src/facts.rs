@@ -1,7 +1,8 @@
 //! What the gateway records: facts about one interception, made once, never changed.
 //!
 //! Every fact carries an identifier made by the gateway (UUIDv7), so that storing one twice is the same
-//! as storing it once. Text is valid UTF-8: what came in broken was replaced before it got here.
+//! as storing it once. Text is valid UTF-8: what came in broken was replaced before it got here. Instants
+//! have the precision of the database and are written as microseconds since 1970.
 
 use std::collections::BTreeMap;
 
@@ -93,6 +94,7 @@ pub struct Start {
     /// Mask of the caller's own credential; empty for a pool key, which is known only at the end.
     pub credential_hint: String,
     /// When the request was accepted.
+    #[serde(with = "micros")]
     pub started_at: OffsetDateTime,
     /// Details, among them `request_user_agent`.
     pub metadata: Metadata,
@@ -145,6 +147,7 @@ pub struct End {
     /// Which interception.
     pub interception: InterceptionId,
     /// When the last byte was sent, or the exchange was given up.
+    #[serde(with = "micros")]
     pub ended_at: OffsetDateTime,
     /// Mask of the credential that was used last.
     pub credential_hint: String,
@@ -166,6 +169,7 @@ pub struct Prompt {
     /// The text.
     pub prompt: String,
     /// When it was recorded.
+    #[serde(with = "micros")]
     pub created_at: OffsetDateTime,
     /// Details.
     pub metadata: Metadata,
@@ -192,6 +196,7 @@ pub struct Tokens {
     /// Further counts by the names of aibridge's records, e.g. `completion_reasoning`.
     pub extra: BTreeMap<String, i64>,
     /// When it was recorded.
+    #[serde(with = "micros")]
     pub created_at: OffsetDateTime,
     /// Details; `partial: true` when the stream broke before its final count.
     pub metadata: Metadata,
@@ -221,6 +226,7 @@ pub struct Tool {
     /// Why calling an injected tool failed.
     pub invocation_error: Option<String>,
     /// When it was recorded.
+    #[serde(with = "micros")]
     pub created_at: OffsetDateTime,
     /// Details.
     pub metadata: Metadata,
@@ -236,7 +242,57 @@ pub struct Thought {
     /// The text.
     pub content: String,
     /// When it was recorded.
+    #[serde(with = "micros")]
     pub created_at: OffsetDateTime,
     /// Details: `source` is `thinking`, `reasoning_summary` or `commentary`.
     pub metadata: Metadata,
+}
+
+/// Instants as microseconds since 1970.
+mod micros {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+    use time::{Duration, OffsetDateTime};
+
+    pub(super) fn serialize<S: Serializer>(at: &OffsetDateTime, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(at.unix_timestamp() * 1_000_000 + i64::from(at.microsecond()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<OffsetDateTime, D::Error> {
+        let since = Duration::microseconds(i64::deserialize(from)?);
+        let at = OffsetDateTime::UNIX_EPOCH.checked_add(since);
+        at.ok_or_else(|| de::Error::custom("an instant is beyond the years that exist"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn end(ended_at: &Value) -> Value {
+        json!({
+            "kind": "end", "id": FactId::nil(), "interception": InterceptionId::nil(), "ended_at": ended_at,
+            "credential_hint": "", "error_type": "client_gone", "error_message": null,
+        })
+    }
+
+    #[test]
+    fn instants_are_microseconds_also_before_1970() {
+        for micros in [0_i64, 1_700_000_000_123_456, -1, -1_500_000] {
+            let fact: Fact = serde_json::from_value(end(&json!(micros))).unwrap();
+            let Fact::End(seen) = &fact else { panic!("{fact:?}") };
+            assert_eq!(seen.ended_at.unix_timestamp_nanos(), i128::from(micros) * 1_000);
+            assert_eq!(serde_json::to_value(&fact).unwrap(), end(&json!(micros)));
+        }
+    }
+
+    #[test]
+    fn an_instant_that_does_not_exist_is_refused() {
+        for bad in [json!(i64::MAX), json!("2026-01-01T00:00:00Z"), json!(1.5)] {
+            assert!(serde_json::from_value::<Fact>(end(&bad)).is_err(), "{bad}");
+        }
+    }
 }

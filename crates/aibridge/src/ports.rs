@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use stdx::ids::UserId;
 
@@ -69,7 +70,44 @@ impl fmt::Display for RecordError {
 impl std::error::Error for RecordError {}
 
 /// Resolves when a batch is durable. Dropping it does not take the batch back.
-pub type Durable = BoxFuture<'static, Result<(), RecordError>>;
+///
+/// A recorder makes every batch durable soon, and at once when somebody polls this: a batch that nothing
+/// waits for yet can share its write with the next one.
+pub struct Durable(Option<BoxFuture<'static, Result<(), RecordError>>>);
+
+impl Durable {
+    /// It is durable already. Costs no allocation.
+    #[must_use]
+    pub const fn done() -> Self {
+        Self(None)
+    }
+
+    /// It will be when `work` resolves.
+    #[must_use]
+    pub fn later(work: impl Future<Output = Result<(), RecordError>> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+
+    /// Whether it is known to be durable, so that nobody need wait.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Future for Durable {
+    type Output = Result<(), RecordError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().map_or(Poll::Ready(Ok(())), |work| work.as_mut().poll(cx))
+    }
+}
+
+impl fmt::Debug for Durable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Durable").field("done", &self.is_done()).finish()
+    }
+}
 
 /// Where facts go.
 ///

@@ -66,7 +66,7 @@ impl Recorder for Book {
         }
         self.facts.lock().unwrap().extend(facts);
         self.appended.notify_waiters();
-        Ok(Box::pin(async move {
+        Ok(Durable::later(async move {
             match mood {
                 Mood::Slow(gate) => gate.acquire().await.unwrap().forget(),
                 Mood::Forgets => return Err(RecordError::Closed),

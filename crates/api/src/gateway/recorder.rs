@@ -102,7 +102,7 @@ impl Recorder for StoreRecorder {
             return Err(error);
         }
         self.metrics.waiting.add((), waiting);
-        Ok(Box::pin(async move { stored.await.unwrap_or(Err(RecordError::Closed)) }))
+        Ok(Durable::later(async move { stored.await.unwrap_or(Err(RecordError::Closed)) }))
     }
 }
 
