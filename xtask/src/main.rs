@@ -10,6 +10,7 @@
 mod child;
 mod control;
 mod e2e;
+mod fuzz;
 mod lint;
 mod preflight;
 mod products;
@@ -45,6 +46,8 @@ enum Command {
     Gen(products::Args),
     /// Run real clients through the gateway and compare records with what was served.
     E2e(e2e::Args),
+    /// Look for inputs that break what reads bytes of strangers.
+    Fuzz(fuzz::Args),
     /// Run the fake AI provider.
     FakeProvider {
         /// Passed on: `--listen`, `--key`, `--delay-ms`, `--ready-file`, `--seed`.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::run(&tree),
         Command::Gen(args) => products::run(&tree, &args),
         Command::E2e(args) => e2e::run(&tree, &args),
+        Command::Fuzz(args) => fuzz::run(&tree, &args),
         Command::FakeProvider { rest } => tree.cargo_status(
             ["run", "-q", "-p", "testkit", "--bin", "fake-provider", "--"]
                 .iter()

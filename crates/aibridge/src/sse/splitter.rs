@@ -111,6 +111,12 @@ impl Splitter {
         self.mode != Mode::Hold
     }
 
+    /// How many bytes of the unfinished event are kept. Never more than the larger of the two limits.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
+    }
+
     /// Looks for the end of the current event. Returns how many bytes of `chunk` belong to it.
     fn scan(&mut self, chunk: &[u8]) -> Option<usize> {
         let mut pos = 0;
@@ -392,7 +398,7 @@ mod tests {
         for _ in 0..100 {
             let pieces = splitter.push(line.clone().into());
             assert_eq!(relayed(&pieces), line.as_bytes());
-            assert!(splitter.held.len() <= 64);
+            assert!(splitter.held_bytes() <= 64);
         }
         assert!(splitter.is_torn());
         assert_eq!(splitter.finish(), None);
@@ -441,7 +447,7 @@ mod tests {
             cuts.sort_unstable();
             let mut splitter = Splitter::with_limits(hold, parse);
             let pieces = split(&mut splitter, text.as_bytes(), &cuts);
-            let held = splitter.held.len();
+            let held = splitter.held_bytes();
             prop_assert!(held <= hold.max(parse));
             let mut joined = relayed(&pieces);
             joined.extend(splitter.finish().into_iter().flatten());

@@ -22,8 +22,8 @@ const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// All texts of one answer together.
 const TEXTS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Identifiers and names from upstream are cut to this length.
-const NAME_BYTES_MAX: usize = 512;
+/// Identifiers and names are cut to this length, those of requests too: the two are compared.
+pub(super) const NAME_BYTES_MAX: usize = 512;
 
 /// At the end of a thought that was cut, which has no metadata of its own.
 const CUT_MARK: &str = "\n[cut]";
@@ -158,8 +158,7 @@ impl Ledger {
     /// A tool was called. Without `whole` the call broke off in the middle of its arguments.
     pub(super) fn tool(&mut self, call: Call, whole: bool) {
         if self.tools == TOOLS_MAX {
-            self.tools_omitted += 1;
-            return;
+            return self.tool_omitted();
         }
         self.tools += 1;
         let mut metadata = call.metadata;
@@ -177,6 +176,11 @@ impl Ledger {
             input: call.input.text,
             metadata,
         });
+    }
+
+    /// A tool was called of which nothing is kept.
+    pub(super) fn tool_omitted(&mut self) {
+        self.tools_omitted += 1;
     }
 
     /// The model thought something.

@@ -1,5 +1,6 @@
 //! Reading the parts of a request that all APIs share.
 
+use super::ledger::NAME_BYTES_MAX;
 use super::{BadRequest, BadRequestKind, UNKNOWN_MODEL};
 use crate::json::{self, View};
 
@@ -48,9 +49,10 @@ pub(super) fn flag(value: Option<View<'_>>, name: &'static str) -> Result<bool, 
     })
 }
 
-/// The text of a string member that is not empty.
-pub(super) fn text(value: Option<View<'_>>) -> Option<String> {
-    value.and_then(View::string).filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned)
+/// An identifier that is not empty.
+pub(super) fn identifier(value: Option<View<'_>>) -> Option<String> {
+    let text = value.and_then(View::string).filter(|text| !text.is_empty())?;
+    Some(stdx::cut(&text, NAME_BYTES_MAX).to_owned())
 }
 
 /// Whether a member is this very string.

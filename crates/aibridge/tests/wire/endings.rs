@@ -184,6 +184,42 @@ fn tool_calls_are_bounded_and_the_rest_is_counted() {
 }
 
 #[test]
+fn tool_calls_that_never_end_are_bounded_and_the_rest_is_counted() {
+    let blocks = (0..1030).map(|n| {
+        format!(
+            "data: {{\"type\":\"content_block_start\",\"index\":{n},\"content_block\":{{\"type\":\"tool_use\",\"id\":\"t\"}}}}\n\n"
+        )
+    });
+    let calls = |choice: usize| {
+        let calls =
+            (0..515).map(|n| format!(r#"{{"index":{n},"id":"t{n}","function":{{"name":"f"}}}}"#));
+        let calls = calls.collect::<Vec<_>>().join(",");
+        format!(
+            "data: {{\"choices\":[{{\"index\":{choice},\"delta\":{{\"tool_calls\":[{calls}]}}}}]}}\n\n"
+        )
+    };
+    for (api, text) in [("messages", blocks.collect()), ("chat", calls(0) + &calls(1))] {
+        let text = String::from_utf8_lossy(beginning(api)).into_owned() + &text;
+        let outcome = stream(api, text.as_bytes(), Ended::UpstreamBroke);
+        let tools = outcome.notes.iter().filter(|note| matches!(note, Note::Tool { .. })).count();
+        assert_eq!(tools, 1024, "{api}");
+        let Some(Note::Tokens { metadata, .. }) = outcome.notes.last() else { panic!("no usage") };
+        assert_eq!(metadata.get("tools_omitted"), Some(&6.into()), "{api}");
+    }
+}
+
+#[test]
+fn a_type_of_item_is_no_place_for_a_long_text() {
+    let long = "x".repeat(600);
+    for (kind, want) in [(format!("{long}_call"), 0), (format!("{}_call", &long[..507]), 1)] {
+        let body = format!(r#"{{"id":"r","output":[{{"type":"{kind}"}}]}}"#);
+        let outcome = play_body(fresh("responses").as_mut(), body.as_bytes());
+        let tools = outcome.notes.iter().filter(|note| matches!(note, Note::Tool { .. })).count();
+        assert_eq!(tools, want, "{} bytes", kind.len());
+    }
+}
+
+#[test]
 fn thoughts_are_bounded_and_the_rest_is_counted() {
     let thought = r#"{"type":"thinking","thinking":"a"}"#;
     let blocks = vec![thought; 1030].join(",");

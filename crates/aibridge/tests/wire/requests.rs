@@ -98,6 +98,27 @@ fn chat_streams_ask_for_usage_and_change_nothing_else() {
 }
 
 #[test]
+fn identifiers_of_calls_are_cut_as_those_in_answers_are() {
+    let id = "c".repeat(600);
+    for (api, body) in [
+        (
+            "messages",
+            format!(
+                r#"{{"messages":[{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"{id}"}}]}}]}}"#
+            ),
+        ),
+        ("chat", format!(r#"{{"messages":[{{"role":"tool","tool_call_id":"{id}"}}]}}"#)),
+        (
+            "responses",
+            format!(r#"{{"input":[{{"type":"function_call_output","call_id":"{id}"}}]}}"#),
+        ),
+    ] {
+        let exchange = open(api, body.into()).unwrap();
+        assert_eq!(exchange.asked().correlating_tool_call_id.as_deref(), Some(&id[..512]), "{api}");
+    }
+}
+
+#[test]
 fn prompts_and_correlations_are_found() {
     for (api, body, prompt, call) in [
         ("messages", r#"{"messages":[]}"#, None, None),

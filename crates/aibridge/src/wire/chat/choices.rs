@@ -40,9 +40,12 @@ impl Choices {
         if self.by_index.len() == CHOICES_MAX && !self.by_index.contains_key(&index) {
             return;
         }
+        let open: usize = self.by_index.values().map(|choice| choice.slots.len()).sum();
         let choice = self.by_index.entry(index).or_default();
         if let Some(delta) = delta.or(message) {
-            choice.delta(ledger, delta);
+            // Calls in the making are bounded over all choices.
+            let slots_max = (TOOLS_MAX + choice.slots.len()).saturating_sub(open);
+            choice.delta(ledger, delta, slots_max);
         }
         if reason.and_then(View::string).is_some_and(|reason| !reason.is_empty()) {
             choice.finished = true;
@@ -65,7 +68,7 @@ impl Choices {
 }
 
 impl Choice {
-    fn delta(&mut self, ledger: &mut Ledger, delta: View<'_>) {
+    fn delta(&mut self, ledger: &mut Ledger, delta: View<'_>, slots_max: usize) {
         // Three names for the same thing, by server; some send it under two names at once.
         let [calls, legacy, content, reasoning, text] = delta.fields([
             "tool_calls",
@@ -84,7 +87,13 @@ impl Choice {
             let [name, arguments, input] =
                 body.map(|b| b.fields(["name", "arguments", "input"])).unwrap_or_default();
             let name = Ledger::name(name);
-            let Some(slot) = self.slot(index, &id, !name.is_empty()) else { continue };
+            let named = !name.is_empty();
+            let Some(slot) = self.slot(index, &id, named, slots_max) else {
+                if named {
+                    ledger.tool_omitted();
+                }
+                continue;
+            };
             if slot.call.id.is_empty() {
                 slot.call.id = id;
             }
@@ -98,7 +107,7 @@ impl Choice {
         }
         if let Some(call) = legacy {
             let [name, arguments] = call.fields(["name", "arguments"]);
-            let Some(slot) = self.slot(Some(-1), "", false) else { return };
+            let Some(slot) = self.slot(Some(-1), "", false, slots_max) else { return };
             if slot.call.tool.is_empty() {
                 slot.call.tool = Ledger::name(name);
             }
@@ -108,8 +117,14 @@ impl Choice {
 
     /// The call that a piece belongs to. Calls are told apart by index; where a server numbers none, or
     /// all alike, by identifier. A piece without a name continues its index whatever its identifier is,
-    /// since some servers make up a new one for every piece.
-    fn slot(&mut self, index: Option<i64>, id: &str, named: bool) -> Option<&mut Slot> {
+    /// since some servers make up a new one for every piece. Absent when there are `slots_max` others.
+    fn slot(
+        &mut self,
+        index: Option<i64>,
+        id: &str,
+        named: bool,
+        slots_max: usize,
+    ) -> Option<&mut Slot> {
         let same = |slot: &Slot| {
             let same_id = id.is_empty() || slot.call.id.is_empty() || slot.call.id == id;
             match index {
@@ -119,7 +134,7 @@ impl Choice {
         };
         let at = match self.slots.iter().rposition(same) {
             Some(at) => at,
-            None if self.slots.len() == TOOLS_MAX => return None,
+            None if self.slots.len() >= slots_max => return None,
             None => {
                 self.slots.push(Slot { index, call: Call::default() });
                 self.slots.len() - 1

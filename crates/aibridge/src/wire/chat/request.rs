@@ -2,7 +2,9 @@
 
 use crate::json::{self, View};
 use crate::prompt;
-use crate::wire::request::{asked_for, flag, is, is_instruction, malformed, model, open, text};
+use crate::wire::request::{
+    asked_for, flag, identifier, is, is_instruction, malformed, model, open,
+};
 use crate::wire::{Asked, BadRequest};
 
 /// A request as read.
@@ -24,7 +26,7 @@ pub(super) fn read(body: &[u8]) -> Result<Read, BadRequest> {
         prompt: prompt::last(&last, said),
         correlating_tool_call_id: asked_for(&last).and_then(|message| {
             let [role, id] = message.fields(["role", "tool_call_id"]);
-            is(role, "tool").then(|| text(id)).flatten()
+            is(role, "tool").then(|| identifier(id)).flatten()
         }),
     };
     let includes = options.and_then(|o| o.field("include_usage")).and_then(View::bool);

@@ -51,6 +51,8 @@ impl Blocks {
         };
         if self.open.len() < TOOLS_MAX || self.open.contains_key(&index) {
             self.open.insert(index, block);
+        } else {
+            note(ledger, block, false);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::json::View;
 use crate::prompt;
-use crate::wire::request::{asked_for, flag, is, is_instruction, model, open, text};
+use crate::wire::request::{asked_for, flag, identifier, is, is_instruction, model, open};
 use crate::wire::{Asked, BadRequest};
 
 /// Reads the request.
@@ -30,7 +30,7 @@ fn said(message: View<'_>) -> prompt::Said {
 fn tool_result(message: View<'_>) -> Option<String> {
     let results = message.field("content")?.items().filter_map(|part| {
         let [kind, id] = part.fields(["type", "tool_use_id"]);
-        is(kind, "tool_result").then(|| text(id)).flatten()
+        is(kind, "tool_result").then(|| identifier(id)).flatten()
     });
     results.last()
 }

@@ -48,8 +48,7 @@ impl Items {
     /// An item is there as a whole. Given twice, it is recorded once.
     pub(super) fn done(&mut self, ledger: &mut Ledger, item: View<'_>) {
         let [kind, id, call_id] = item.fields(["type", "id", "call_id"]);
-        let kind = kind.and_then(View::string).unwrap_or_default();
-        let (id, call_id) = (Ledger::name(id), Ledger::name(call_id));
+        let (kind, id, call_id) = (Ledger::name(kind), Ledger::name(id), Ledger::name(call_id));
         if !self.is_new(&kind, &id, &call_id) {
             return;
         }

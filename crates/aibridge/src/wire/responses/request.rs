@@ -2,7 +2,9 @@
 
 use crate::json::View;
 use crate::prompt;
-use crate::wire::request::{asked_for, flag, is, is_instruction, malformed, model, open, text};
+use crate::wire::request::{
+    asked_for, flag, identifier, is, is_instruction, malformed, model, open,
+};
 use crate::wire::{Asked, BadRequest, BadRequestKind};
 
 /// The client's wording is part of the wire.
@@ -41,5 +43,5 @@ fn said(item: View<'_>) -> prompt::Said {
 /// like.
 fn tool_output(item: View<'_>) -> Option<String> {
     let [kind, id] = item.fields(["type", "call_id"]);
-    kind?.string()?.ends_with("_call_output").then(|| text(id)).flatten()
+    kind?.string()?.ends_with("_call_output").then(|| identifier(id)).flatten()
 }

@@ -1,0 +1,4 @@
+//! Runs every committed input through its target.
+#![cfg(test)]
+
+mod replay;
