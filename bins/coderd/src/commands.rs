@@ -21,19 +21,11 @@ pub(crate) fn server(args: &[OsString]) -> Result<()> {
         rest.iter().filter(|arg| command.is_none() || *arg != "--raw-url").cloned().collect();
 
     let environment = Environment::of_process();
-    let loaded =
-        config::load(Daemon::Coderd, &flags, &environment).map_err(|report| anyhow!("{report}"))?;
-    if loaded.help_requested {
-        print!("{}", config::help(Daemon::Coderd));
+    let loaded = process::read(Daemon::Coderd, &flags, &environment, effect::EFFECTIVE)
+        .map_err(|report| anyhow!("{report}"))?;
+    let Some(loaded) = loaded else {
         return Ok(());
-    }
-    for warning in loaded.warnings.iter().chain(&effect::without_effect(&loaded)) {
-        eprintln!("warning: {warning}");
-    }
-    if loaded.write_config {
-        print!("{}", config::write_config(&loaded));
-        return Ok(());
-    }
+    };
     let runtime = Runtime::new().context("start the async runtime")?;
     runtime.block_on(run(command, raw, &loaded, &environment))
 }

@@ -3,8 +3,8 @@
 mod commands;
 mod database;
 mod effect;
+mod listen;
 mod progress;
-mod serve;
 mod server;
 
 use std::ffi::OsString;

@@ -1,24 +1,22 @@
 //! `coderd server`: builds the parts bottom-up, serves until a signal, and takes them down in reverse.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aibridge::{GatewaySettings, Timeouts};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use api::{App, Base, HttpSettings};
 use config::{Environment, Options};
 use crypt::Keyring;
 use http::HeaderValue;
 use httpmw::{Hsts, TrustedProxies};
+use serve::Listener;
 use stdx::{Lifecycle, SharedClock, SharedRng, SystemClock, SystemRng};
 use store::{ConnectOptions, Full};
-use telemetry::{Output, Registry};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use telemetry::Registry;
 use url::Url;
 
-use crate::{database, serve};
+use crate::{database, listen};
 
 /// How long answers of the gateway may still take once the process is asked to stop. Then they are cut off.
 const ANSWERS: Duration = Duration::from_secs(15);
@@ -31,63 +29,16 @@ const PARTITIONS_EVERY: Duration = Duration::from_hours(12);
 /// Runs the server until a signal.
 pub(crate) async fn run(options: &Options, environment: &Environment) -> Result<()> {
     let lifecycle = Lifecycle::new();
-    let _logs = telemetry::init(log_settings(options)?).context("start logging")?;
-    watch_signals(&lifecycle)?;
-    let started = tokio::select! {
-        started = start(options, environment, &lifecycle) => started,
-        () = wait(&lifecycle) => Ok(()),
-    };
-    if started.is_ok() {
-        wait(&lifecycle).await;
-    }
-    // After half a start, too: whatever was built is taken down.
-    lifecycle.stop(DRAIN).await;
-    started
-}
-
-async fn wait(lifecycle: &Lifecycle) {
-    lifecycle.stopping().wait().await;
-}
-
-/// The first signal drains, the second ends at once.
-fn watch_signals(lifecycle: &Lifecycle) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let signals = lifecycle.clone();
-    // A life cycle of its own: the process ends without waiting for signals.
-    Lifecycle::new().spawn("signals", async move {
-        for round in 0.. {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if round > 0 {
-                std::process::exit(1);
-            }
-            tracing::info!("stopping; a second signal ends at once");
-            signals.begin_stop();
-        }
-    });
-    Ok(())
+    let _logs = process::start_logs(&options.introspection)?;
+    process::run(start(options, environment, &lifecycle), &lifecycle, DRAIN).await
 }
 
 async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecycle) -> Result<()> {
     let (clock, rng) = (SystemClock::shared(), SystemRng::shared());
     let mut registry = Registry::new();
-    if options.tls.enable {
-        bail!(
-            "this build serves plain HTTP only: unset CODER_TLS_ENABLE and end TLS in a proxy \
-             before it"
-        );
-    }
-    let address = options
-        .networking
-        .http_address
-        .as_ref()
-        .context("no listener: set CODER_HTTP_ADDRESS, say 127.0.0.1:3000")?;
     // Bound before anything slow, so that a taken address is told at once.
-    let listener = serve::bind(address, "CODER_HTTP_ADDRESS").await?;
-    let access_url = access_url(options, &listener)?;
+    let listeners = listen::bind(options).await?;
+    let access_url = access_url(options, &listeners)?;
 
     let url = database::open(options, environment, lifecycle).await?;
     let keyring = Keyring::from_base64(&options.security.external_token_encryption_keys)
@@ -127,13 +78,16 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     let app = App::start(base, lifecycle).await?;
     if options.introspection.prometheus_enable {
         let address = &options.introspection.prometheus_address;
-        let listener = serve::bind(address, "CODER_PROMETHEUS_ADDRESS").await?;
-        serve::start("prometheus", listener, api::metrics_router(app.clone()), lifecycle);
+        let listener = process::listen(address, "CODER_PROMETHEUS_ADDRESS").await?;
+        let app = app.clone();
+        process::serve_metrics(listener, move || app.metrics.encode(), lifecycle);
     }
     let router = app.serve(http_settings(options)?);
-    let bound = listener.local_addr().context("read the address that was bound")?;
-    serve::start("http", listener, router, lifecycle);
-    tracing::info!(address = %bound, access_url = %access_url, "coderd is ready");
+    for (name, listener) in listeners {
+        tracing::info!(address = %listener.address(), name, "listening");
+        listen::serve(name, listener, router.clone(), lifecycle);
+    }
+    tracing::info!(access_url = %access_url, "coderd is ready");
     Ok(())
 }
 
@@ -176,12 +130,12 @@ fn keep_partitions(store: Full, clock: SharedClock, lifecycle: &Lifecycle) {
     });
 }
 
-fn access_url(options: &Options, listener: &TcpListener) -> Result<Url> {
+fn access_url(options: &Options, listeners: &[(&'static str, Listener)]) -> Result<Url> {
     if let Some(url) = &options.networking.access_url {
         return Ok(url.clone());
     }
-    let bound = listener.local_addr().context("read the address that was bound")?;
-    Url::parse(&format!("http://{bound}")).context("derive the access URL")
+    let (scheme, listener) = listeners.last().context("there is no listener")?;
+    Url::parse(&format!("{scheme}://{}", listener.address())).context("derive the access URL")
 }
 
 fn settings(options: &Options, access_url: &Url, deployment_id: String) -> api::Settings {
@@ -218,29 +172,5 @@ fn http_settings(options: &Options) -> Result<HttpSettings> {
             &options.tls.strict_transport_security_options,
         )
         .context("CODER_STRICT_TRANSPORT_SECURITY")?,
-    })
-}
-
-fn log_settings(options: &Options) -> Result<telemetry::Settings> {
-    let output = |path: &Option<std::path::PathBuf>| -> Result<Option<Output>> {
-        path.as_ref()
-            .map(|path| {
-                let text = path.to_str().context("a log path is not valid UTF-8")?;
-                text.parse().map_err(|error| anyhow!("{error}"))
-            })
-            .transpose()
-    };
-    let introspection = &options.introspection;
-    let everything =
-        introspection.verbose || introspection.log_filter.iter().any(|pattern| pattern == ".*");
-    let mut filter = (if everything { "debug" } else { "info" }).to_owned();
-    for name in introspection.log_filter.iter().filter(|pattern| *pattern != ".*") {
-        let _ = write!(filter, ",{name}=debug");
-    }
-    Ok(telemetry::Settings {
-        human: output(&introspection.log_human)?,
-        json: output(&introspection.log_json)?,
-        filter,
-        clock: SystemClock::shared(),
     })
 }

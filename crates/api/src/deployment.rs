@@ -2,10 +2,9 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use utoipa_axum::routes;
 
 use crate::app::App;
@@ -81,13 +80,4 @@ async fn readyz(State(app): State<App>) -> Response {
         ],
     };
     answer(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
-}
-
-/// The metrics of the process, for a listener of their own.
-pub fn metrics_router(app: App) -> Router {
-    Router::new().fallback(get(metrics)).with_state(app)
-}
-
-async fn metrics(State(app): State<App>) -> Response {
-    ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], app.metrics.encode()).into_response()
 }

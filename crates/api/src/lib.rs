@@ -31,6 +31,5 @@ pub mod seeding;
 pub mod setup;
 
 pub use app::{App, Base, HttpSettings, Parts, Settings};
-pub use deployment::metrics_router;
 pub use error::{ApiError, ApiResult};
 pub use routes::openapi;

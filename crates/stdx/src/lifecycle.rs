@@ -76,6 +76,16 @@ impl Lifecycle {
         tokio::spawn(work);
     }
 
+    /// The same without a span around it, which would be entered at every poll: for tasks of which there
+    /// are thousands, and that write no log lines of their own.
+    #[expect(clippy::disallowed_methods, reason = "as above")]
+    pub fn spawn_quietly<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        tokio::spawn(self.0.tasks.track_future(task));
+    }
+
     /// The signal that the process has begun to stop.
     #[must_use]
     pub fn stopping(&self) -> Stopping {

@@ -127,6 +127,9 @@ async fn a_bad_option_is_told_with_its_source_and_nothing_starts() {
     let (success, said) = Daemon::fail(&home, &[("CODER_SESSION_DURATION", "soon")]).await;
     assert!(!success);
     assert!(said.contains("CODER_SESSION_DURATION = \"soon\""), "{said}");
+    let (success, said) = Daemon::fail(&home, &[("CODER_TLS_ENABLE", "true")]).await;
+    assert!(!success);
+    assert!(said.contains("set CODER_TLS_CERT_FILE and CODER_TLS_KEY_FILE"), "{said}");
     assert!(!home.postgres_runs());
 }
 

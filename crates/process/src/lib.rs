@@ -1,0 +1,16 @@
+//! What every daemon does alike: read its options, start logging, listen, and stop on a signal.
+//!
+//! It turns rows of the option table into what the libraries below want, and names the option in every
+//! error. What a daemon is made of is its own business.
+
+mod listen;
+mod logs;
+mod metrics;
+mod options;
+mod run;
+
+pub use listen::{ListenError, listen, tls};
+pub use logs::{LogError, start_logs};
+pub use metrics::serve_metrics;
+pub use options::{read, without_effect};
+pub use run::run;

@@ -1,0 +1,8 @@
+//! Real sockets, real threads, real certificates.
+#![cfg(test)]
+
+mod drain;
+mod limits;
+mod spread;
+mod tls;
+mod world;
