@@ -145,6 +145,19 @@ impl Server {
         }
     }
 
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the server as a crash would, whatever it is doing.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::KILL);
+        self.child.wait().context("cannot wait for a child")?;
+        self.ended = true;
+        Ok(())
+    }
+
     fn signal(&self, signal: Signal) {
         if let Ok(raw) = i32::try_from(self.child.id())
             && let Some(pid) = Pid::from_raw(raw)
@@ -163,9 +176,7 @@ impl Server {
         let deadline = Instant::now() + self.grace;
         while self.ended()?.is_none() {
             if Instant::now() > deadline || hurry() {
-                self.signal(Signal::KILL);
-                self.child.wait().context("cannot wait for a child")?;
-                self.ended = true;
+                self.kill()?;
                 bail!("{} had to be killed", self.name);
             }
             sleep(TICK);
@@ -182,6 +193,17 @@ impl Drop for Server {
             eprintln!("{error:#}");
         }
     }
+}
+
+/// A command without options of ours from the environment, which would change what a check is about.
+pub(crate) fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CODER_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Keeps a log of many runs from growing for ever: a long one is put aside, in place of the one before.

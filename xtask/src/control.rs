@@ -1,6 +1,8 @@
-//! coderd's API, as far as this tool uses it.
+//! coderd's API, as far as this tool uses it, and the fake provider's start.
 
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ const START_LIMIT: Duration = Duration::from_mins(5);
 /// The life of the token that `up` makes: the longest that owners get by default. Use prolongs it, and one
 /// that has ended is replaced at the next start.
 const TOKEN_LIFE: Duration = Duration::from_hours(7 * 24);
+/// The key that the fake provider demands: proof that the gateway sends its own.
+pub(crate) const DEMO_KEY: &str = "demo-provider-key";
 /// More than a page of interceptions with long prompts.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -30,6 +34,24 @@ pub(crate) fn free_port(wanted: u16) -> Result<u16> {
 pub(crate) fn any_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no port on 127.0.0.1 is free")?;
     Ok(listener.local_addr()?.port())
+}
+
+/// Starts the fake provider, which demands [`DEMO_KEY`], and returns its URL.
+pub(crate) fn start_provider(
+    dir: &Path,
+    program: &Path,
+    args: &[&str],
+    interrupt: &Interrupt,
+) -> Result<(Server, String)> {
+    let ready = dir.join("fake-provider.url");
+    // What an earlier run left would be taken for this one's.
+    let _ = std::fs::remove_file(&ready);
+    let mut command = Command::new(program);
+    command.args(["--key", DEMO_KEY]).args(args).arg("--ready-file").arg(&ready);
+    let log = dir.join("fake-provider.log");
+    let mut server = Server::start("fake-provider", &mut command, &log, Duration::from_secs(5))?;
+    let url = server.ready_file(&ready, interrupt)?;
+    Ok((server, url))
 }
 
 /// The first administrator.
@@ -71,7 +93,8 @@ impl Answer {
 pub(crate) struct Control {
     agent: ureq::Agent,
     pub(crate) url: String,
-    token: Option<String>,
+    /// The header that carries the credential, and its value.
+    credential: Option<(&'static str, String)>,
 }
 
 #[derive(Deserialize)]
@@ -92,12 +115,17 @@ impl Control {
             .proxy(None)
             .build()
             .into();
-        Self { agent, url, token: None }
+        Self { agent, url, credential: None }
     }
 
     /// The same with a credential.
     pub(crate) fn with_token(&self, token: &str) -> Self {
-        Self { token: Some(token.to_owned()), ..self.clone() }
+        Self { credential: Some(("Coder-Session-Token", token.to_owned())), ..self.clone() }
+    }
+
+    /// The same with a credential as gateways take it.
+    pub(crate) fn with_bearer(&self, token: &str) -> Self {
+        Self { credential: Some(("Authorization", format!("Bearer {token}"))), ..self.clone() }
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Answer> {
@@ -116,8 +144,8 @@ impl Control {
     }
 
     fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
-        match &self.token {
-            Some(token) => request.header("Coder-Session-Token", token),
+        match &self.credential {
+            Some((name, value)) => request.header(*name, value),
             None => request,
         }
     }
@@ -207,6 +235,14 @@ impl Control {
             401 => Ok(false),
             _ => answer.expect("checking the token", &[]).map(|_| false),
         }
+    }
+
+    /// Makes a key by which a gateway daemon proves who it is.
+    pub(crate) fn make_gateway_key(&self, name: &str) -> Result<String> {
+        let body = self.post("/api/v2/aibridge/coderd-keys", &json!({"name": name}))?;
+        let body = body.expect("making a gateway key", &[201])?;
+        let key: Key = serde_json::from_value(body).context("no gateway key in the answer")?;
+        Ok(key.key)
     }
 
     /// Makes sure that a provider of that name exists and points at `base_url`.

@@ -7,18 +7,17 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::child::{Interrupt, Server, TICK};
-use crate::control::{Admin, Control, any_port};
-use crate::preflight;
+use crate::child::{Interrupt, Server, TICK, clean};
+use crate::control::{Admin, Control, DEMO_KEY, any_port, start_provider};
 use crate::tree::Tree;
-use crate::up::{DEMO_KEY, random_word};
+use crate::up::random_word;
+use crate::{preflight, served};
 use clients::Clients;
 
 /// Records are shipped in batches, so the last ones take a moment.
@@ -80,16 +79,6 @@ pub(crate) fn run(tree: &Tree, args: &Args) -> Result<()> {
     }
 }
 
-fn start_provider(dir: &Path, program: &Path, interrupt: &Interrupt) -> Result<(Server, String)> {
-    let ready = dir.join("fake-provider.url");
-    let mut command = Command::new(program);
-    command.args(["--key", DEMO_KEY, "--ready-file"]).arg(&ready);
-    let log = dir.join("fake-provider.log");
-    let mut server = Server::start("fake-provider", &mut command, &log, Duration::from_secs(5))?;
-    let url = server.ready_file(&ready, interrupt)?;
-    Ok((server, url))
-}
-
 /// Clients and provider alone: what the clients saw is what was served.
 fn direct(
     dir: &Path,
@@ -98,7 +87,7 @@ fn direct(
     interrupt: &Interrupt,
     servers: &mut Vec<Server>,
 ) -> Result<()> {
-    let (server, url) = start_provider(dir, fake, interrupt)?;
+    let (server, url) = start_provider(dir, fake, &[], interrupt)?;
     servers.push(server);
     let seen = clients.run(&clients::Target {
         anthropic: url.clone(),
@@ -118,7 +107,7 @@ fn through(
     interrupt: &Interrupt,
     servers: &mut Vec<Server>,
 ) -> Result<()> {
-    let (server, upstream) = start_provider(dir, fake, interrupt)?;
+    let (server, upstream) = start_provider(dir, fake, &[], interrupt)?;
     servers.push(server);
     let (server, control) = start_coderd(dir, coderd)?;
     servers.push(server);
@@ -145,21 +134,16 @@ fn through(
     }
     let exchanges =
         Control::new(upstream).get("/__served")?.expect("asking the provider", &[200])?;
-    let recorded = records(&control, compare::answers(&exchanges).count(), interrupt)?;
+    let recorded = records(&control, served::answers(&exchanges).count(), interrupt)?;
     compare::through(&seen, &exchanges, &recorded, &token)
 }
 
 fn start_coderd(dir: &Path, program: &Path) -> Result<(Server, Control)> {
     let address = format!("127.0.0.1:{}", any_port()?);
-    let mut command = Command::new(program);
-    command.arg("server");
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("CODER_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = clean(program);
     let url = format!("http://{address}");
     command
+        .arg("server")
         .env("CODER_HTTP_ADDRESS", &address)
         .env("CODER_ACCESS_URL", &url)
         .env("CODER_PG_DATA_DIR", dir.join("postgres"));

@@ -7,6 +7,7 @@
 //! Invariants: nothing listens or connects beyond loopback, but for package managers asked to install; no
 //! process outlives the command that started it; no secret is printed, but the one token that `up` is for.
 
+mod chaos;
 mod child;
 mod control;
 mod e2e;
@@ -14,6 +15,7 @@ mod fuzz;
 mod lint;
 mod preflight;
 mod products;
+mod served;
 mod test;
 mod tree;
 mod up;
@@ -48,6 +50,8 @@ enum Command {
     E2e(e2e::Args),
     /// Look for inputs that break what reads bytes of strangers.
     Fuzz(fuzz::Args),
+    /// Kill parts of the product under load and prove that nothing was lost.
+    Chaos(chaos::Args),
     /// Run the fake AI provider.
     FakeProvider {
         /// Passed on: `--listen`, `--key`, `--delay-ms`, `--ready-file`, `--seed`.
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Command::Gen(args) => products::run(&tree, &args),
         Command::E2e(args) => e2e::run(&tree, &args),
         Command::Fuzz(args) => fuzz::run(&tree, &args),
+        Command::Chaos(args) => chaos::run(&tree, &args),
         Command::FakeProvider { rest } => tree.cargo_status(
             ["run", "-q", "-p", "testkit", "--bin", "fake-provider", "--"]
                 .iter()

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::child::{Interrupt, Server, TICK};
-use crate::control::{Admin, Control, free_port};
+use crate::control::{Admin, Control, DEMO_KEY, free_port, start_provider};
 use crate::preflight;
 use crate::tree::Tree;
 use hints::Hints;
@@ -23,8 +23,6 @@ pub(crate) use state::random_word;
 
 /// coderd ends open streams and its database within this time.
 const CODERD_GRACE: Duration = Duration::from_secs(45);
-/// The key that the demo's provider demands: proof that the gateway sends its own.
-pub(crate) const DEMO_KEY: &str = "demo-provider-key";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -86,7 +84,7 @@ fn serve(
     let upstream = match fake {
         None => None,
         Some(fake) => {
-            let (server, url) = start_provider(state, fake, interrupt)?;
+            let (server, url) = start_provider(&state.dir, fake, &["--delay-ms", "15"], interrupt)?;
             servers.push(server);
             Some(url)
         }
@@ -123,22 +121,6 @@ fn serve(
         sleep(TICK);
     }
     Ok(())
-}
-
-fn start_provider(
-    state: &State,
-    program: &PathBuf,
-    interrupt: &Interrupt,
-) -> Result<(Server, String)> {
-    let ready = state.dir.join("fake-provider.url");
-    // What an earlier run left would be taken for this one's.
-    let _ = std::fs::remove_file(&ready);
-    let mut command = Command::new(program);
-    command.args(["--key", DEMO_KEY, "--delay-ms", "15", "--ready-file"]).arg(&ready);
-    let log = state.dir.join("fake-provider.log");
-    let mut server = Server::start("fake-provider", &mut command, &log, Duration::from_secs(5))?;
-    let url = server.ready_file(&ready, interrupt)?;
-    Ok((server, url))
 }
 
 fn start_coderd(state: &State, program: &PathBuf) -> Result<(Server, String)> {

@@ -7,8 +7,8 @@
 //! counts, tool calls, and the request's headers, so that a test compares a record with the truth and
 //! proves which credentials came through.
 //!
-//! Besides the providers' routes there is `GET /__served` (all exchanges, oldest first) and
-//! `DELETE /__served`, for tests that run the provider as a process of its own.
+//! Besides the providers' routes there is `GET /__served` (all exchanges, oldest first; with `?after=N` those
+//! whose `seq` is above N) and `DELETE /__served`, for tests that run the provider as a process of its own.
 
 mod chat;
 mod identity;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::served::{Tokens, Tool};
 use crate::tree::{Tree, output, status, write};
 
 /// The clients on disk.
@@ -44,25 +45,6 @@ pub(super) struct Seen {
     pub(super) tokens: Option<Tokens>,
     pub(super) tools: Option<Vec<Tool>>,
     pub(super) text: Option<String>,
-}
-
-/// Token counts as all parties tell them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct Tokens {
-    pub(super) input: i64,
-    pub(super) output: i64,
-    pub(super) cache_read: i64,
-    pub(super) cache_write: i64,
-    #[serde(default)]
-    pub(super) reasoning: i64,
-}
-
-/// One call of a tool.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub(super) struct Tool {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) arguments: Value,
 }
 
 impl Clients {

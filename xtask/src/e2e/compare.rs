@@ -6,23 +6,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::clients::{Seen, Tokens, Tool};
-use crate::up::DEMO_KEY;
-
-/// One exchange as the provider keeps it.
-#[derive(Debug, Deserialize)]
-struct Served {
-    seq: u64,
-    path: String,
-    headers: Vec<(String, String)>,
-    model: String,
-    response_id: String,
-    usage: Tokens,
-    tool_calls: Vec<Tool>,
-    text: String,
-    ending: String,
-    status: u16,
-}
+use super::clients::Seen;
+use crate::control::DEMO_KEY;
+use crate::served::{REASONING, Served, Tokens, Tool, parse};
 
 /// One interception as the API lists it.
 #[derive(Debug, Deserialize)]
@@ -62,21 +48,6 @@ struct ToolRow {
     tool: String,
     input: String,
     injected: bool,
-}
-
-/// Where a count of reasoning tokens stands in the details of a usage row.
-const REASONING: [&str; 3] = ["completion_reasoning", "output_reasoning", "output_thinking"];
-
-/// The exchanges of the provider that were answers of a model.
-pub(super) fn answers(served: &Value) -> impl Iterator<Item = &Value> {
-    let rows = served.as_array().map_or(&[][..], Vec::as_slice);
-    rows.iter().filter(|row| row["response_id"].as_str().is_some_and(|id| !id.is_empty()))
-}
-
-fn parse(served: &Value) -> Result<Vec<Served>> {
-    let rows =
-        answers(served).map(|row| Served::deserialize(row).context("an exchange of the provider"));
-    rows.collect()
 }
 
 /// A line per exchange and the faults found on the way.

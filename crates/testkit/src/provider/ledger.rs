@@ -154,7 +154,13 @@ impl Ledger {
     }
 
     pub(super) fn list(&self) -> Vec<Served> {
-        self.lock().rows.iter().map(|(_, row)| row.clone()).collect()
+        self.after(0)
+    }
+
+    /// The exchanges with numbers above `seq`.
+    pub(super) fn after(&self, seq: u64) -> Vec<Served> {
+        let book = self.lock();
+        book.rows.iter().map(|(_, row)| row).filter(|row| row.seq > seq).cloned().collect()
     }
 
     pub(super) fn clear(&self) {

@@ -134,7 +134,14 @@ impl Server {
         let path = head.uri.path().to_owned();
         match (&head.method, path.as_str()) {
             (&Method::GET, "/__served") => {
-                return json_response(StatusCode::OK, &json!(self.ledger.list()));
+                let after = match head.uri.query() {
+                    None => Some(0),
+                    Some(query) => query.strip_prefix("after=").and_then(|seq| seq.parse().ok()),
+                };
+                return match after {
+                    Some(after) => json_response(StatusCode::OK, &json!(self.ledger.after(after))),
+                    None => empty(StatusCode::BAD_REQUEST),
+                };
             }
             (&Method::DELETE, "/__served") => {
                 self.ledger.clear();

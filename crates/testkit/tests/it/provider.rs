@@ -404,6 +404,11 @@ async fn headers_are_kept_as_they_came_and_the_list_is_served() {
     let list = send(&provider, "GET", "/__served", &[], "").await.json();
     assert_eq!(list.pointer("/0/response_id"), Some(&json!(row.response_id)));
     assert_eq!(list.pointer("/0/ending"), Some(&json!("complete")));
+    send(&provider, "POST", "/v1/responses", &OPENAI, &ask).await;
+    let later = send(&provider, "GET", "/__served?after=1", &[], "").await.json();
+    assert_eq!(later.pointer("/0/seq"), Some(&json!(2)));
+    assert_eq!(later.as_array().map(Vec::len), Some(1));
+    assert_eq!(send(&provider, "GET", "/__served?after=x", &[], "").await.status, 400);
     assert_eq!(send(&provider, "DELETE", "/__served", &[], "").await.status, 204);
     assert!(provider.served().is_empty());
     assert_eq!(send(&provider, "HEAD", "/", &[], "").await.status, 200);
