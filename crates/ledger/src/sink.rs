@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aibridge::facts::Fact;
@@ -50,9 +51,16 @@ pub enum SinkError {
 
 /// The place of record: the store in `coderd`, the control protocol in a daemon.
 pub trait Sink: Send + Sync + 'static {
-    /// Stores a batch. Storing one twice is the same as storing it once.
+    /// Stores a batch. Storing one twice is the same as storing it once. Batches come one at a time and in
+    /// order, so what is about an interception never comes before its start.
     ///
     /// # Errors
     /// See [`SinkError`].
     fn ingest(&self, batch: &Batch) -> impl Future<Output = Result<Receipt, SinkError>> + Send;
+}
+
+impl<S: Sink> Sink for Arc<S> {
+    fn ingest(&self, batch: &Batch) -> impl Future<Output = Result<Receipt, SinkError>> + Send {
+        S::ingest(self, batch)
+    }
 }

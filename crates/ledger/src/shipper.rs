@@ -1,0 +1,229 @@
+//! From the spool to the place of record.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aibridge::facts::Fact;
+use futures_util::FutureExt as _;
+use stdx::{Backoff, Stopping};
+
+use crate::ledger::Desk;
+use crate::metrics::Lost;
+use crate::refused::{self, Line};
+use crate::sink::{Batch, Receipt, Sink, SinkError};
+use crate::status::Shipping;
+
+mod queue;
+
+use queue::{Load, Queue};
+
+/// A batch that is not full waits so long for more.
+const LINGER: Duration = Duration::from_millis(5);
+/// Pauses between tries.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Longest pause that the place of record can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+/// Sends batches, in order and one at a time: an end never arrives before its start.
+pub(crate) struct Shipper<S> {
+    desk: Arc<Desk>,
+    sink: S,
+    queue: Queue,
+}
+
+/// What became of a batch.
+enum Outcome {
+    Stored(Receipt),
+    /// The process ends first.
+    GivenUp,
+}
+
+impl<S: Sink> Shipper<S> {
+    pub(crate) fn new(desk: Arc<Desk>, sink: S) -> Self {
+        let queue = Queue::new(Arc::clone(&desk.core));
+        Self { desk, sink, queue }
+    }
+
+    /// Ships until the process stops, and then what is left as long as that goes without a pause.
+    pub(crate) async fn run(mut self, stopping: Stopping) {
+        self.desk.set_shipping(Shipping::Idle);
+        while let Some(load) = self.next(&stopping).await {
+            self.desk.set_oldest(load.oldest_micros);
+            self.desk.set_shipping(Shipping::Sending);
+            // What follows is read while the batch is under way.
+            let (desk, sink, queue) = (&self.desk, &self.sink, &mut self.queue);
+            let sent = send(desk, sink, &load.batch, &stopping);
+            let (outcome, ()) = futures_util::future::join(sent, queue.fill()).await;
+            let Outcome::Stored(receipt) = outcome else { break };
+            settle(desk, &load, receipt).await;
+            self.desk.set_oldest(self.queue.oldest_micros());
+            self.desk.set_shipping(Shipping::Idle);
+        }
+        self.desk.set_oldest(None);
+        self.desk.set_shipping(Shipping::Stopped);
+    }
+
+    /// The next batch; nothing once the process stops and all is shipped.
+    async fn next(&mut self, stopping: &Stopping) -> Option<Load> {
+        loop {
+            let arrived = Arc::clone(&self.desk.core);
+            let arrived = arrived.arrived.notified();
+            self.queue.fill().await;
+            if self.queue.is_small() && !self.queue.is_empty() && !stopping.begun() {
+                tokio::select! {
+                    () = tokio::time::sleep(LINGER) => {}
+                    () = stopping.wait() => {}
+                }
+                self.queue.fill().await;
+            }
+            let id = self.desk.rng.uuid_v7(self.desk.clock.now());
+            if let Some(load) = self.queue.take(id) {
+                if !load.batch.facts.is_empty() {
+                    return Some(load);
+                }
+                settle(&self.desk, &load, Receipt::default()).await;
+                continue;
+            }
+            if stopping.begun() {
+                return None;
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = stopping.wait() => {}
+            }
+        }
+    }
+}
+
+/// Sends one batch until it is stored.
+async fn send<S: Sink>(desk: &Desk, sink: &S, batch: &Batch, stopping: &Stopping) -> Outcome {
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
+    let mut failing = false;
+    loop {
+        let tried = AssertUnwindSafe(sink.ingest(batch)).catch_unwind().await;
+        let error = match tried {
+            Ok(Ok(receipt)) => {
+                if failing {
+                    tracing::info!(batch = %batch.id, "facts are shipped again");
+                }
+                return Outcome::Stored(receipt);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let reason = "shipping panicked".to_owned();
+                SinkError::Unavailable { reason, retry_after: None }
+            }
+        };
+        desk.metrics.retries.inc(());
+        if !std::mem::replace(&mut failing, true) {
+            let facts = batch.facts.len();
+            tracing::warn!(batch = %batch.id, facts, error = %error, "facts cannot be shipped; they stay on disk");
+        }
+        let resumed = desk.resume.notified();
+        tokio::pin!(resumed);
+        resumed.as_mut().enable();
+        let pause = match error {
+            SinkError::Denied { .. } => {
+                desk.set_shipping(Shipping::Denied);
+                None
+            }
+            SinkError::Unavailable { retry_after, .. } => {
+                desk.set_shipping(Shipping::Waiting);
+                let pause = jittered(desk, backoff.pause());
+                Some(retry_after.map_or(pause, |asked| pause.max(asked.min(RETRY_AFTER_MAX))))
+            }
+        };
+        let waited = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => resumed.await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stopping.wait() => return Outcome::GivenUp,
+            () = waited => desk.set_shipping(Shipping::Sending),
+        }
+    }
+}
+
+/// Between half and all of a pause, so that many gateways do not come back at once.
+fn jittered(desk: &Desk, pause: Duration) -> Duration {
+    let mut byte = [0];
+    desk.rng.fill(&mut byte);
+    pause / 2 + pause * u32::from(byte[0]) / 512
+}
+
+/// Deals with what was refused and acknowledges the rest.
+async fn settle(desk: &Arc<Desk>, load: &Load, receipt: Receipt) {
+    let sent = load.batch.facts.len();
+    let refused = receipt.refused.len().min(sent);
+    let mut lines = Vec::new();
+    for refusal in receipt.refused {
+        let Some(fact) = load.batch.facts.get(refusal.index) else {
+            tracing::error!(batch = %load.batch.id, index = refusal.index, "a fact was refused that was not sent");
+            continue;
+        };
+        let interception = fact.interception();
+        let (kind, reason) = (kind(fact), &refusal.reason);
+        tracing::error!(interception_id = %interception, kind, reason, "a fact was refused for good");
+        lines.extend(Line::new(reason, fact));
+        desk.intake.losses.add(Lost::Refused, 1);
+    }
+    for json in &load.unknown {
+        tracing::error!(
+            bytes = json.len(),
+            "the spool holds a fact that this release does not know"
+        );
+        lines.extend(Line::of_json("not known to this release", json.clone()));
+    }
+    let unreadable = load.lost_facts + load.unknown.len() as u64;
+    if unreadable > 0 {
+        desk.intake.losses.add(Lost::Corrupt, unreadable);
+    }
+    if !lines.is_empty() {
+        keep(desk, lines).await;
+    }
+    if let Some(end) = load.end {
+        desk.core.acknowledge(end);
+    }
+    if sent > 0 {
+        desk.metrics.shipped.inc_by((), sent.saturating_sub(refused) as u64);
+        desk.metrics.batch_rows.observe((), f64::from(u32::try_from(sent).unwrap_or(u32::MAX)));
+        if let Some(oldest) = load.oldest_micros {
+            desk.metrics.lag.observe_duration((), desk.age(oldest));
+        }
+    }
+}
+
+/// Writes refused facts to their file. That this fails does not hold up the others.
+async fn keep(desk: &Arc<Desk>, lines: Vec<Line>) {
+    let desk = Arc::clone(desk);
+    let kept = tokio::task::spawn_blocking(move || {
+        let kept = refused::keep(&desk.dir, &lines, desk.core.plan.refused_bytes);
+        (lines.len(), kept)
+    });
+    match kept.await {
+        Ok((all, Ok(kept))) if kept < all => {
+            tracing::error!(facts = all - kept, "no room is left for facts that were refused");
+        }
+        Ok((_, Ok(_))) => {}
+        Ok((_, Err(error))) => {
+            tracing::error!(error = %error, "cannot keep facts that were refused");
+        }
+        Err(_) => tracing::error!("keeping facts that were refused panicked"),
+    }
+}
+
+const fn kind(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::Start(_) => "start",
+        Fact::End(_) => "end",
+        Fact::Prompt(_) => "prompt",
+        Fact::Tokens(_) => "tokens",
+        Fact::Tool(_) => "tool",
+        Fact::Thought(_) => "thought",
+    }
+}

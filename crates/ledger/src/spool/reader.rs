@@ -1,0 +1,175 @@
+//! Follows the records that may be shipped.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::spool::Core;
+use crate::spool::cursor::Cursor;
+use crate::spool::position::Position;
+use crate::spool::preface::{Checkpoint, PREFACE_BYTES};
+use crate::spool::record::Kind;
+use crate::spool::recover::set_aside;
+use crate::spool::scan::{Found, Scan};
+use crate::spool::segment::Segment;
+
+/// Something that a reader came to.
+#[derive(Debug)]
+pub(crate) struct Item<T> {
+    /// Once it has been dealt with, this may be acknowledged.
+    pub(crate) end: Cursor,
+    pub(crate) at_micros: i64,
+    /// Length of the record.
+    pub(crate) bytes: u32,
+    pub(crate) content: Unread<T>,
+    /// Facts that were there and cannot be read.
+    pub(crate) lost_facts: u64,
+}
+
+/// What an item holds.
+#[derive(Debug)]
+pub(crate) enum Unread<T> {
+    /// As it was appended.
+    Value(T),
+    /// From the disk, without the keys.
+    Payload(Vec<u8>),
+    /// Nothing to ship: damage, or the end of a segment.
+    Nothing,
+}
+
+/// Reads from a position on, each record once.
+pub(crate) struct Reader<T> {
+    core: Arc<Core<T>>,
+    next: Cursor,
+    open: Option<(Arc<Segment>, Scan)>,
+    /// Number of the segment whose damage was logged last.
+    told: u32,
+}
+
+impl<T> Reader<T> {
+    /// Begins at the first record that is not acknowledged.
+    pub(crate) fn new(core: Arc<Core<T>>) -> Self {
+        let next = core.cursor();
+        Self { core, next, open: None, told: 0 }
+    }
+
+    /// The next item if it is in memory: `Err` if it has to be read from the disk, `Ok(None)` if there is
+    /// none.
+    pub(crate) fn next_in_memory(&mut self) -> Result<Option<Item<T>>, FromDisk> {
+        let horizon = self.core.horizon();
+        if self.next.position >= horizon {
+            return Ok(None);
+        }
+        let entry = self.core.state().tail.take(self.next.position, horizon);
+        let Some(entry) = entry else { return Err(FromDisk) };
+        let expected = entry.end.totals.facts.saturating_sub(u64::from(entry.facts));
+        let lost_facts = expected.saturating_sub(self.next.totals.facts);
+        self.next = entry.end;
+        self.open = None;
+        Ok(Some(Item {
+            end: entry.end,
+            at_micros: entry.at_micros,
+            bytes: entry.bytes,
+            content: Unread::Value(entry.value),
+            lost_facts,
+        }))
+    }
+
+    /// The next item from the disk, if there is one. Blocks.
+    pub(crate) fn next_on_disk(&mut self) -> Option<Item<T>> {
+        let horizon = self.core.horizon();
+        while self.next.position < horizon {
+            let (segment, limit) = self.locate(horizon)?;
+            if self.open.as_ref().is_none_or(|(open, _)| !Arc::ptr_eq(open, &segment)) {
+                let here = self.next.position.segment() == segment.number;
+                let from = if here { self.next.position.offset() } else { PREFACE_BYTES };
+                let scan = Scan::from(Some(segment.number), from);
+                self.open = Some((Arc::clone(&segment), scan));
+            }
+            if let Some(item) = self.step(&segment, limit) {
+                return Some(item);
+            }
+        }
+        None
+    }
+
+    /// When the next record was appended, if it can be read at once.
+    pub(crate) fn peek_micros(&self) -> Option<i64> {
+        let (segment, limit) = self.locate(self.core.horizon())?;
+        let here = self.next.position.segment() == segment.number;
+        let from = if here { self.next.position.offset() } else { PREFACE_BYTES };
+        let mut scan = Scan::from(Some(segment.number), from);
+        // Before it there may be a checkpoint.
+        for _ in 0..2 {
+            match scan.next(&segment.slot.file, limit, true)? {
+                Found::Record { header, .. } if header.kind == Kind::Facts => {
+                    return Some(header.at_micros);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The segment with the next record, and up to where it may be read.
+    fn locate(&self, horizon: Position) -> Option<(Arc<Segment>, u32)> {
+        let state = self.core.state();
+        let active = state.active.as_ref().map(|active| &active.segment);
+        let mut all = state.waiting.iter().chain(active);
+        let next = self.next.position;
+        let segment = all.find(|segment| segment.end_position() > next)?;
+        let limit = segment.end_position().min(horizon);
+        (limit.segment() == segment.number).then(|| (Arc::clone(segment), limit.offset()))
+    }
+
+    /// One step in a segment; nothing when it only brought us further.
+    fn step(&mut self, segment: &Arc<Segment>, limit: u32) -> Option<Item<T>> {
+        let (_, scan) = self.open.as_mut()?;
+        let file = &segment.slot.file;
+        let Some(found) = scan.next(file, limit, true) else {
+            return Some(self.skip(segment, limit, 0));
+        };
+        match found {
+            Found::Record { header, end, .. } if header.kind == Kind::Facts => {
+                let keys = header.key_bytes().unwrap_or(0);
+                let payload = scan.payload(file, &header, end).get(keys..).unwrap_or_default();
+                let content = Unread::Payload(payload.to_vec());
+                self.next.totals.facts += u64::from(header.facts);
+                self.next.totals.bytes += u64::from(header.record_bytes());
+                self.next.position = Position::new(segment.number, end);
+                Some(Item {
+                    end: self.next,
+                    at_micros: header.at_micros,
+                    bytes: header.record_bytes(),
+                    content,
+                    lost_facts: 0,
+                })
+            }
+            Found::Record { header, end, .. } => {
+                let checkpoint = Checkpoint::decode(scan.payload(file, &header, end));
+                let before = checkpoint.map_or(self.next.totals, |checkpoint| checkpoint.before);
+                let lost = before.facts.saturating_sub(self.next.totals.facts);
+                self.next.totals = before;
+                Some(self.skip(segment, end, lost))
+            }
+            Found::Damage { bytes, end } => {
+                self.core.counts.damaged_bytes.fetch_add(u64::from(bytes), Ordering::Relaxed);
+                if std::mem::replace(&mut self.told, segment.number) != segment.number {
+                    let position = Position::new(segment.number, end - bytes);
+                    tracing::error!(%position, bytes, "the spool is damaged; what is left is shipped");
+                    let folder = Arc::clone(&self.core.state().folder);
+                    set_aside(&folder, &self.core.plan, &segment.slot, segment.number);
+                }
+                Some(self.skip(segment, end, 0))
+            }
+        }
+    }
+
+    fn skip(&mut self, segment: &Segment, end: u32, lost_facts: u64) -> Item<T> {
+        self.next.position = Position::new(segment.number, end);
+        Item { end: self.next, at_micros: 0, bytes: 0, content: Unread::Nothing, lost_facts }
+    }
+}
+
+/// The next record is not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FromDisk;

@@ -1,0 +1,312 @@
+//! What a directory holds, found out at the start without trusting any byte of it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
+
+use crate::settings::OpenError;
+use crate::spool::cursor::{Cursor, CursorFile};
+use crate::spool::folder::{Folder, Slot};
+use crate::spool::health::Health;
+use crate::spool::keys::Keys;
+use crate::spool::plan::Plan;
+use crate::spool::position::Position;
+use crate::spool::preface::{Checkpoint, PREFACE_BYTES, Preface, Totals};
+use crate::spool::record::{Kind, keys};
+use crate::spool::scan::{Found, Scan, Tail};
+use crate::spool::segment::Segment;
+use crate::spool::state::{Active, State};
+use crate::spool::tail;
+
+/// What recovery came upon that should not be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Findings {
+    /// Bytes behind the last record that are no whole record: an append that was cut short.
+    pub(crate) torn: bool,
+    /// Facts that were in segments that are gone.
+    pub(crate) missing_facts: u64,
+}
+
+/// A file and what it is.
+pub(crate) enum Role {
+    /// Holds, or held, the segment of this number.
+    Numbered(u32),
+    /// Was never used.
+    Blank,
+    /// Holds nothing that can be read, but is not empty.
+    Junk,
+}
+
+/// What `file` is, by its beginning or else by its records.
+///
+/// # Errors
+/// The format, if it is another one.
+pub(crate) fn role(file: &File, bytes: u32) -> Result<Role, u32> {
+    let mut head = [0; PREFACE_BYTES as usize];
+    let read = super::window::read_full(file, &mut head, 0).unwrap_or(0);
+    let preface = Preface::decode(head.get(..read).unwrap_or_default());
+    match preface {
+        Preface::Numbered(number) => return Ok(Role::Numbered(number)),
+        Preface::Foreign(version) => return Err(version),
+        Preface::Blank | Preface::Unreadable => {}
+    }
+    // Records of an earlier use have a lower number.
+    let mut scan = Scan::new(None);
+    let mut newest = None;
+    while let Some(found) = scan.next(file, bytes, false) {
+        if let Found::Record { number, .. } = found {
+            newest = newest.max(Some(number));
+        }
+    }
+    Ok(match newest {
+        Some(number) => Role::Numbered(number),
+        None if preface == Preface::Blank => Role::Blank,
+        None => Role::Junk,
+    })
+}
+
+/// The checkpoint of a segment, if it can be read.
+pub(crate) fn checkpoint(file: &File, number: u32, bytes: u32) -> Option<Checkpoint> {
+    let mut scan = Scan::new(Some(number));
+    match scan.next(file, bytes, false)? {
+        Found::Record { header, offset: PREFACE_BYTES, end, .. } => (header.kind
+            == Kind::Checkpoint)
+            .then(|| Checkpoint::decode(scan.payload(file, &header, end)))
+            .flatten(),
+        _ => None,
+    }
+}
+
+/// What a walk over a whole segment finds.
+struct Survey {
+    end: u32,
+    within: Totals,
+    torn: bool,
+}
+
+/// Walks over a segment and follows the keys it opens and closes.
+fn survey(slot: &Slot, number: u32, open: &mut Keys) -> Survey {
+    let mut scan = Scan::new(Some(number));
+    let mut within = Totals::default();
+    let mut ends = PREFACE_BYTES;
+    while let Some(found) = scan.next(&slot.file, slot.bytes, false) {
+        let Found::Record { header, end, .. } = found else {
+            ends = scan.offset();
+            continue;
+        };
+        ends = end;
+        if header.kind == Kind::Checkpoint {
+            if let Some(checkpoint) = Checkpoint::decode(scan.payload(&slot.file, &header, end)) {
+                open.clear();
+                open.extend(checkpoint.open);
+            }
+            continue;
+        }
+        within.facts += u64::from(header.facts);
+        within.bytes += u64::from(header.record_bytes());
+        let payload = scan.payload(&slot.file, &header, end);
+        let (opens, closes) = keys(&header, payload);
+        open.extend(opens);
+        for key in closes {
+            open.remove(&key);
+        }
+    }
+    let torn = scan.tail(&slot.file, slot.bytes) == Tail::Torn;
+    Survey { end: ends.min(slot.bytes), within, torn }
+}
+
+struct Files {
+    numbered: Vec<(u32, Arc<Slot>)>,
+    blank: VecDeque<Arc<Slot>>,
+    next_index: u32,
+    disk_bytes: u64,
+}
+
+/// Finds out what each file is; removes what is of no use.
+fn sort_files(folder: &Folder, plan: &Plan) -> Result<Files, OpenError> {
+    let unusable = |source| OpenError::Directory { dir: folder.path().to_owned(), source };
+    let mut files =
+        Files { numbered: Vec::new(), blank: VecDeque::new(), next_index: 0, disk_bytes: 0 };
+    let mut found = Vec::new();
+    for slot in folder.slots().map_err(unusable)? {
+        let role = role(&slot.file, slot.bytes)
+            .map_err(|version| OpenError::Format { dir: folder.path().to_owned(), version })?;
+        found.push((role, slot));
+    }
+    for (role, slot) in found {
+        files.next_index = files.next_index.max(slot.index.saturating_add(1));
+        files.disk_bytes += u64::from(slot.bytes);
+        match role {
+            Role::Numbered(number) if files.numbered.iter().all(|(seen, _)| *seen != number) => {
+                files.numbered.push((number, Arc::new(slot)));
+            }
+            Role::Blank if slot.bytes == plan.segment_bytes && !slot.read_only => {
+                files.blank.push_back(Arc::new(slot));
+            }
+            Role::Blank => files.disk_bytes -= remove(folder, &slot),
+            Role::Numbered(_) | Role::Junk => {
+                tracing::error!(
+                    file = slot.index,
+                    "a file of the spool cannot be read and is put aside"
+                );
+                set_aside(folder, plan, &slot, slot.index);
+                files.disk_bytes -= remove(folder, &slot);
+            }
+        }
+    }
+    files.numbered.sort_unstable_by_key(|(number, _)| *number);
+    Ok(files)
+}
+
+fn remove(folder: &Folder, slot: &Slot) -> u64 {
+    match folder.remove(slot.index) {
+        Ok(()) => u64::from(slot.bytes),
+        Err(_) => 0,
+    }
+}
+
+/// Keeps a copy of what is damaged, for people to look at.
+pub(crate) fn set_aside(folder: &Folder, plan: &Plan, slot: &Slot, number: u32) {
+    if let Err(error) = folder.set_aside(slot, number, plan.aside_bytes) {
+        tracing::warn!(error = %error, "cannot copy a damaged segment of the spool");
+    }
+}
+
+/// Brings a spool back to where it was.
+pub(crate) fn recover<T>(
+    folder: &Arc<Folder>,
+    plan: Plan,
+) -> Result<(State<T>, Findings), OpenError> {
+    let files = sort_files(folder, &plan)?;
+    let unusable = |source| OpenError::Directory { dir: folder.path().to_owned(), source };
+    let cursor_file = folder.cursor().map_err(unusable)?;
+    let (cursor_file, mut cursor) = CursorFile::load(cursor_file).map_err(unusable)?;
+    let mut findings = Findings::default();
+
+    let acked = cursor.position.segment();
+    let (old, live): (Vec<_>, Vec<_>) =
+        files.numbered.into_iter().partition(|(number, _)| *number < acked);
+    let Chain { mut segments, open, totals, torn } = chain(&live, &cursor);
+    findings.torn = torn;
+    let last = segments.back().map_or(cursor.position, |segment| segment.end_position());
+
+    if let Some(first) = segments.front()
+        && cursor.position.segment() < first.number
+    {
+        let start = Position::new(first.number, PREFACE_BYTES);
+        // Without a cursor everything is shipped again, which is no loss.
+        if cursor != Cursor::default() {
+            findings.missing_facts = first.before.facts.saturating_sub(cursor.totals.facts);
+        }
+        cursor = Cursor { position: start, totals: first.before };
+    }
+    if cursor.position >= last {
+        // Or what is appended now would count as acknowledged already.
+        cursor = Cursor { position: last, totals };
+    }
+    let next_number = segments
+        .back()
+        .map(|segment| segment.number)
+        .max(old.last().map(|(number, _)| *number))
+        .max(Some(acked))
+        .unwrap_or(0)
+        .saturating_add(1);
+    let active = segments.pop_back().and_then(|segment| resume(segment, &mut segments));
+    let reusable = |slot: &Slot| slot.bytes == plan.segment_bytes && !slot.read_only;
+    let mut disk_bytes = files.disk_bytes;
+    let (kept, odd): (Vec<_>, Vec<_>) = old.into_iter().partition(|(_, slot)| reusable(slot));
+    for (_, slot) in odd {
+        disk_bytes -= remove(folder, &slot);
+    }
+    let mut state = State {
+        plan,
+        folder: Arc::clone(folder),
+        active,
+        waiting: segments,
+        kept: kept.into(),
+        blank: files.blank,
+        next_number,
+        next_index: files.next_index,
+        disk_bytes,
+        totals,
+        last,
+        open,
+        unsynced: Vec::new(),
+        names_unsynced: false,
+        tail: tail::Tail::default(),
+        cursor,
+        cursor_file,
+        cursor_synced: Position::default(),
+        disk: None,
+        poisoned: false,
+        full: false,
+        closed: false,
+        told: Health::Writable,
+    };
+    state.release();
+    Ok((state, findings))
+}
+
+struct Chain {
+    segments: VecDeque<Arc<Segment>>,
+    open: Keys,
+    totals: Totals,
+    torn: bool,
+}
+
+/// The segments that are not acknowledged, each with its end and with what came before it.
+fn chain(live: &[(u32, Arc<Slot>)], cursor: &Cursor) -> Chain {
+    let checkpoints: Vec<_> =
+        live.iter().map(|(number, slot)| checkpoint(&slot.file, *number, slot.bytes)).collect();
+    // The open keys are those of the last checkpoint and what followed.
+    let base = checkpoints.iter().rposition(Option::is_some).unwrap_or(0);
+    let mut out = Chain {
+        segments: VecDeque::new(),
+        open: Keys::default(),
+        totals: cursor.totals,
+        torn: false,
+    };
+    for (at, (number, slot)) in live.iter().enumerate() {
+        let before =
+            checkpoints.get(at).and_then(Option::as_ref).map(|checkpoint| checkpoint.before);
+        let before = before.unwrap_or(out.totals);
+        let told = checkpoints.get(at + 1).and_then(Option::as_ref).filter(|next| {
+            next.previous.segment() == *number && next.previous.offset() <= slot.bytes
+        });
+        let end = if let Some(next) = told
+            && at < base
+        {
+            out.totals = next.before;
+            next.previous.offset()
+        } else {
+            let survey = survey(slot, *number, &mut out.open);
+            out.torn = survey.torn;
+            out.totals = Totals {
+                facts: before.facts + survey.within.facts,
+                bytes: before.bytes + survey.within.bytes,
+            };
+            survey.end
+        };
+        let segment = Segment::new(Arc::clone(slot), *number, before, end, 0);
+        out.segments.push_back(Arc::new(segment));
+    }
+    out
+}
+
+/// Makes the last segment durable and goes on in it, if that can be done.
+fn resume(last: Arc<Segment>, others: &mut VecDeque<Arc<Segment>>) -> Option<Active> {
+    let end = last.end();
+    let mut sound = !last.slot.read_only;
+    for segment in others.iter().rev().take(1).chain([&last]) {
+        if !segment.slot.read_only && segment.sync(segment.end()).is_err() {
+            sound = false;
+        }
+    }
+    // One without even a checkpoint was never begun.
+    if sound && end > PREFACE_BYTES && end < last.slot.bytes {
+        // What lies behind the end is not known to be zeros.
+        return Some(Active { segment: last, offset: end, padded_to: end });
+    }
+    others.push_back(last);
+    None
+}

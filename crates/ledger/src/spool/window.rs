@@ -1,0 +1,78 @@
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+/// Bytes read ahead.
+const CHUNK: usize = 256 * 1024;
+/// What cannot be read is skipped by this much.
+const PAGE: u64 = 4096;
+
+/// A part of a file in memory. What the disk cannot read is taken for zeros, which nothing valid is.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Up to `len` bytes at `offset`, less at the end of the file or at `limit`.
+    pub(crate) fn read(&mut self, file: &File, offset: u64, len: usize, limit: u64) -> &[u8] {
+        let len = len.min(usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX));
+        let at = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let held = at.filter(|at| self.bytes.len().saturating_sub(*at) >= len);
+        let at = held.unwrap_or_else(|| {
+            self.fill(file, offset, len.max(CHUNK), limit);
+            0
+        });
+        let end = (at + len).min(self.bytes.len());
+        self.bytes.get(at..end).unwrap_or_default()
+    }
+
+    fn fill(&mut self, file: &File, offset: u64, len: usize, limit: u64) {
+        let len = len.min(usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX));
+        self.start = offset;
+        self.bytes.clear();
+        if len <= CHUNK {
+            self.bytes.shrink_to(CHUNK);
+        }
+        self.bytes.resize(len, 0);
+        let read = match read_full(file, &mut self.bytes, offset) {
+            Ok(read) => read,
+            Err(_) => self.fill_by_pages(file),
+        };
+        self.bytes.truncate(read);
+    }
+
+    fn fill_by_pages(&mut self, file: &File) -> usize {
+        let mut read = 0;
+        let mut at = self.start;
+        let mut rest = self.bytes.as_mut_slice();
+        while !rest.is_empty() {
+            let step = usize::try_from(PAGE - at % PAGE).unwrap_or(1).min(rest.len());
+            let (page, behind) = rest.split_at_mut(step);
+            match read_full(file, page, at) {
+                Ok(got) if got < step => return read + got,
+                Ok(_) => {}
+                Err(_) => page.fill(0),
+            }
+            read += step;
+            at += step as u64;
+            rest = behind;
+        }
+        read
+    }
+}
+
+/// Reads until `out` is full or the file ends.
+pub(crate) fn read_full(file: &File, out: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(got) => done += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}

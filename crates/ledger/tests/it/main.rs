@@ -1,0 +1,7 @@
+//! Tests of the ledger on real files.
+
+#![cfg(test)]
+
+mod limits;
+mod shipping;
+mod stage;
