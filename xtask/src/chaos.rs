@@ -184,7 +184,6 @@ fn work(
         let key = people.control(plant).make_gateway_key("chaos")?;
         plant.start_daemon(&key, interrupt)?;
     }
-    serves(plant, &people, interrupt)?;
     let marker = random_word(16)?;
     let aim = Aim {
         seed,
@@ -195,6 +194,7 @@ fn work(
         tokens: people.tokens.clone(),
         marker: marker.clone(),
     };
+    serves(plant, &aim, interrupt)?;
     let load = load::start(aim, interrupt.clone())?;
     conduct(plant, faults, interrupt, || !load.is_finished())?;
     let exchanges = load.join().map_err(|_| anyhow::anyhow!("the load broke off"))??;
@@ -208,21 +208,15 @@ fn work(
     report::verdict(plant.dir(), &wrong)
 }
 
-/// Waits until the gateway knows the providers, by requests that are not recorded.
-fn serves(plant: &mut Plant, people: &People, interrupt: &Interrupt) -> Result<()> {
+/// Waits until the gateway knows the providers.
+fn serves(plant: &mut Plant, aim: &Aim, interrupt: &Interrupt) -> Result<()> {
     let deadline = Instant::now() + SERVE_LIMIT;
-    let token = people.tokens.first().context("no token")?;
-    let gateway = Control::new(format!("http://{}{PREFIX}", plant.gateway())).with_bearer(token);
-    for path in ["/anthropic/v1/models", "/openai/v1/models"] {
-        loop {
+    for provider in ["anthropic", "openai"] {
+        while let Err(said) = aim.lists_models(provider) {
             interrupt.check()?;
             plant.look()?;
-            let answer = gateway.get(path)?;
-            if answer.status == 200 {
-                break;
-            }
             if Instant::now() > deadline {
-                bail!("the gateway answers {path} with {}: {}", answer.status, answer.body);
+                bail!("the gateway does not list the models of {provider}: {said}");
             }
             sleep(SETTLE_STEP);
         }

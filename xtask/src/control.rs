@@ -93,8 +93,7 @@ impl Answer {
 pub(crate) struct Control {
     agent: ureq::Agent,
     pub(crate) url: String,
-    /// The header that carries the credential, and its value.
-    credential: Option<(&'static str, String)>,
+    token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -115,17 +114,12 @@ impl Control {
             .proxy(None)
             .build()
             .into();
-        Self { agent, url, credential: None }
+        Self { agent, url, token: None }
     }
 
     /// The same with a credential.
     pub(crate) fn with_token(&self, token: &str) -> Self {
-        Self { credential: Some(("Coder-Session-Token", token.to_owned())), ..self.clone() }
-    }
-
-    /// The same with a credential as gateways take it.
-    pub(crate) fn with_bearer(&self, token: &str) -> Self {
-        Self { credential: Some(("Authorization", format!("Bearer {token}"))), ..self.clone() }
+        Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Answer> {
@@ -144,8 +138,8 @@ impl Control {
     }
 
     fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
-        match &self.credential {
-            Some((name, value)) => request.header(*name, value),
+        match &self.token {
+            Some(token) => request.header("Coder-Session-Token", token),
             None => request,
         }
     }

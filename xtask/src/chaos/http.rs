@@ -46,7 +46,8 @@ impl Reply {
 }
 
 /// What to send, and how long to stay.
-pub(super) struct Post<'a> {
+pub(super) struct Send<'a> {
+    pub(super) method: &'a str,
     pub(super) path: &'a str,
     pub(super) headers: &'a [(&'a str, &'a str)],
     pub(super) body: &'a str,
@@ -55,7 +56,7 @@ pub(super) struct Post<'a> {
 }
 
 /// Sends the request and reads the answer.
-pub(super) fn post(to: SocketAddr, post: &Post<'_>) -> Reply {
+pub(super) fn send(to: SocketAddr, send: &Send<'_>) -> Reply {
     let mut reply = Reply::default();
     let Ok(mut stream) = TcpStream::connect_timeout(&to, Duration::from_secs(5)) else {
         return reply;
@@ -63,22 +64,23 @@ pub(super) fn post(to: SocketAddr, post: &Post<'_>) -> Reply {
     let _ = (stream.set_nodelay(true), stream.set_read_timeout(Some(SILENCE_MAX)));
     let _ = stream.set_write_timeout(Some(SILENCE_MAX));
     let mut text = format!(
-        "POST {} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
-        post.path,
-        post.body.len()
+        "{} {} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
+        send.method,
+        send.path,
+        send.body.len()
     );
-    for (name, value) in post.headers {
+    for (name, value) in send.headers {
         text.push_str(name);
         text.push_str(": ");
         text.push_str(value);
         text.push_str("\r\n");
     }
     text.push_str("\r\n");
-    text.push_str(post.body);
+    text.push_str(send.body);
     reply.end = End::Broken;
     if stream.write_all(text.as_bytes()).is_ok() {
         let until = Instant::now() + ANSWER_MAX;
-        reply.end = read(&mut stream, &mut reply, post.leave_after, until);
+        reply.end = read(&mut stream, &mut reply, send.leave_after, until);
     }
     reply
 }

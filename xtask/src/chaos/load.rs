@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::ask::{Ask, Said};
-use super::http::{End, Post, Reply, post};
+use super::http::{End, Reply, Send, send};
 use crate::child::Interrupt;
 
 /// More requests at once than a gateway that answers would ever let wait.
@@ -83,7 +83,7 @@ fn run(aim: &Arc<Aim>, interrupt: &Interrupt) -> Result<Vec<Exchange>> {
     let began = Instant::now();
     let total = u64::from(aim.rate) * aim.length.as_secs();
     let open = Arc::new(AtomicUsize::new(0));
-    let (send, receive) = mpsc::channel();
+    let (told, receive) = mpsc::channel();
     for number in 1..=total {
         let due = Duration::from_secs(number - 1) / aim.rate;
         thread::sleep((began + due).saturating_duration_since(Instant::now()));
@@ -93,11 +93,11 @@ fn run(aim: &Arc<Aim>, interrupt: &Interrupt) -> Result<Vec<Exchange>> {
         let ask = Ask::make(aim.seed, number, aim.tokens.len(), &aim.marker);
         if open.load(Ordering::SeqCst) >= OPEN_MAX {
             let skipped = settle(ask, due, Duration::ZERO, &Reply::default());
-            send.send(Exchange { outcome: Outcome::NotSent, ..skipped })?;
+            told.send(Exchange { outcome: Outcome::NotSent, ..skipped })?;
             continue;
         }
         open.fetch_add(1, Ordering::SeqCst);
-        let (aim, open, send) = (Arc::clone(aim), Arc::clone(&open), send.clone());
+        let (aim, open, told) = (Arc::clone(aim), Arc::clone(&open), told.clone());
         thread::Builder::new()
             .stack_size(STACK_BYTES)
             .spawn(move || {
@@ -106,28 +106,47 @@ fn run(aim: &Arc<Aim>, interrupt: &Interrupt) -> Result<Vec<Exchange>> {
                 let settled = settle(ask, at - began, at.elapsed(), &reply);
                 open.fetch_sub(1, Ordering::SeqCst);
                 // Nobody listens any more if the run was given up.
-                let _ = send.send(settled);
+                let _ = told.send(settled);
             })
             .context("cannot start a client")?;
     }
-    drop(send);
+    drop(told);
     let mut all: Vec<Exchange> = receive.into_iter().collect();
     all.sort_by_key(|exchange| exchange.ask.number);
     Ok(all)
 }
 
 fn exchange(aim: &Aim, ask: &Ask) -> Reply {
-    let token = aim.tokens.get(ask.token).map(String::as_str).unwrap_or_default();
-    let bearer = format!("Bearer {token}");
-    let agent = ask.user_agent();
-    let path = format!("{}{}", aim.prefix, ask.path());
-    let body = ask.body();
-    let headers: &[(&str, &str)] = if ask.path().starts_with("/anthropic") {
-        &[("User-Agent", &agent), ("x-api-key", token), ("anthropic-version", "2023-06-01")]
-    } else {
-        &[("User-Agent", &agent), ("Authorization", &bearer)]
-    };
-    post(aim.to, &Post { path: &path, headers, body: &body, leave_after: ask.leave_after })
+    aim.send("POST", ask.path(), ask.token, &ask.user_agent(), &ask.body(), ask.leave_after)
+}
+
+impl Aim {
+    /// Whether the gateway knows a provider: asked in a way that is not recorded.
+    pub(super) fn lists_models(&self, provider: &str) -> Result<(), String> {
+        let reply = self.send("GET", &format!("/{provider}/v1/models"), 0, "chaos", "", None);
+        let said = || format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body));
+        if reply.status == 200 { Ok(()) } else { Err(said()) }
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: usize,
+        agent: &str,
+        body: &str,
+        leave_after: Option<usize>,
+    ) -> Reply {
+        let token = self.tokens.get(token).map(String::as_str).unwrap_or_default();
+        let bearer = format!("Bearer {token}");
+        let headers: &[(&str, &str)] = if path.starts_with("/anthropic") {
+            &[("User-Agent", agent), ("x-api-key", token), ("anthropic-version", "2023-06-01")]
+        } else {
+            &[("User-Agent", agent), ("Authorization", &bearer)]
+        };
+        let path = &format!("{}{path}", self.prefix);
+        send(self.to, &Send { method, path, headers, body, leave_after })
+    }
 }
 
 /// Says what became of a request.
