@@ -65,7 +65,12 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
         database_url: url,
         settings,
         sliding_sessions: !options.sessions.disable_expiry_refresh,
-        gateway: gateway_settings(options, lifecycle),
+        gateway: GatewaySettings {
+            allow_byok: options.gateway.allow_byok,
+            send_actor_headers: options.gateway.send_actor_headers,
+            timeouts: Timeouts { shutdown: ANSWERS, ..Timeouts::default() },
+            ..GatewaySettings::new(lifecycle.clone())
+        },
         clock,
         rng,
         registry,
@@ -153,11 +158,6 @@ fn settings(options: &Options, access_url: &Url, deployment_id: String) -> api::
         },
         gateway_enabled: options.gateway.enabled,
     }
-}
-
-fn gateway_settings(options: &Options, lifecycle: &Lifecycle) -> GatewaySettings {
-    let settings = GatewaySettings::of(&options.gateway, lifecycle.clone());
-    GatewaySettings { timeouts: Timeouts { shutdown: ANSWERS, ..settings.timeouts }, ..settings }
 }
 
 fn http_settings(options: &Options) -> Result<HttpSettings> {

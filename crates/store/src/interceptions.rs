@@ -1,17 +1,48 @@
 //! What the AI gateway recorded, and reading it back.
 
+/// What an interception is closed with that never ended: type and message of its error. A real end replaces
+/// it; nothing else tells the two apart.
+macro_rules! swept_type {
+    () => {
+        "unknown"
+    };
+}
+macro_rules! swept_message {
+    () => {
+        "no end was recorded"
+    };
+}
+/// Whether the interception `i` was closed for want of an end.
+macro_rules! swept {
+    () => {
+        concat!(
+            "(i.error_type = '",
+            swept_type!(),
+            "' AND i.error_message = '",
+            swept_message!(),
+            "') IS TRUE"
+        )
+    };
+}
+
+mod columns;
+mod compare;
 mod ingest;
+mod links;
 mod list;
 mod rows;
 mod sessions;
+mod sweep;
 mod token_details;
 
+pub use compare::{CompareFacts, Deviation, Deviations};
 pub use ingest::{EnsurePartitions, IngestFacts};
 pub use list::{
     CountInterceptions, Filter, ListClients, ListInterceptions, ListModels, ListProviderNames, Page,
 };
 pub use rows::{End, Facts, Interception, Prompt, Start, Thought, Tokens, Tool};
 pub use sessions::{CountSessions, GetSession, ListSessions, ListThreads, Session, SessionCursor};
+pub use sweep::SweepOpen;
 pub use token_details::SumTokenDetails;
 
 use rbac::{Object, Resource};
@@ -21,6 +52,8 @@ const ANY: Object<'static> = Object::new(Resource::Interception);
 
 crate::queries![
     IngestFacts,
+    CompareFacts,
+    SweepOpen,
     EnsurePartitions,
     ListInterceptions,
     CountInterceptions,

@@ -1,8 +1,12 @@
 //! Advisory locks, held to the end of the transaction. One list, numbers never used twice.
 
-use diesel::sql_types::BigInt;
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool};
 use diesel_async::RunQueryDsl as _;
 
+use crate::Error;
 use crate::query::{Access, Db, Fut, Permit, Query};
 
 /// What a lock is for.
@@ -22,6 +26,8 @@ pub enum Lock {
     Partitions = 14,
     /// Creation of the first user.
     FirstUser = 15,
+    /// Closing of interceptions that never ended.
+    Sweep = 16,
     /// Migrations.
     Migrations = 1_037_453_835_920_848_937,
 }
@@ -49,4 +55,52 @@ impl Query for Acquire {
     }
 }
 
-crate::queries![Acquire];
+/// Takes a lock if it is free, and holds it to the end of the transaction. Tells whether it did.
+#[derive(Debug)]
+pub struct TryAcquire(pub Lock);
+
+#[derive(diesel::QueryableByName)]
+struct Taken {
+    #[diesel(sql_type = Bool)]
+    taken: bool,
+}
+
+impl Query for TryAcquire {
+    const NAME: &'static str = "locks.try_acquire";
+    type Out = bool;
+
+    fn access(&self) -> Access<Self> {
+        Access::Open("orders transactions, reads and writes nothing")
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, bool> {
+        Box::pin(async move {
+            let answer: Taken = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS taken")
+                .bind::<BigInt, _>(self.0 as i64)
+                .get_result(db.conn())
+                .await?;
+            Ok(answer.taken)
+        })
+    }
+}
+
+/// Waits for a lock together with others who share it, and holds it to the end of the transaction. Prepared
+/// once for each connection.
+pub(crate) async fn share(db: &mut Db<'_>, lock: Lock) -> Result<(), Error> {
+    Share(lock as i64).execute(db.conn()).await?;
+    Ok(())
+}
+
+#[derive(QueryId)]
+struct Share(i64);
+
+impl QueryFragment<Pg> for Share {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT pg_advisory_xact_lock_shared(");
+        out.push_bind_param::<BigInt, _>(&self.0)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+crate::queries![Acquire, TryAcquire];

@@ -90,8 +90,8 @@ impl Interceptor for Chat {
         &self.asked
     }
 
-    fn take_upstream_body(&mut self) -> Bytes {
-        std::mem::take(&mut self.body)
+    fn upstream_body(&self) -> Bytes {
+        self.body.clone()
     }
 
     fn relay(&mut self, frame: &Frame) -> Relay {

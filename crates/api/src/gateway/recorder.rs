@@ -180,7 +180,7 @@ impl Writer {
             let outcome = self
                 .store
                 .tx(by, TxOptions::write("record_interceptions"), async |tx| {
-                    tx.run(IngestFacts(facts.clone())).await
+                    tx.run(IngestFacts(facts.clone().into())).await.map(drop)
                 })
                 .await;
             match outcome {

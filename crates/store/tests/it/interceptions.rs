@@ -1,6 +1,9 @@
 //! What the gateway recorded: stored once, linked into threads, filed by month.
 
+mod closing;
+mod comparing;
 mod lists;
+mod replays;
 mod sessions;
 
 use std::time::Duration;
@@ -134,38 +137,13 @@ async fn fresh() -> (TestDb, Full) {
 }
 
 async fn ingest(store: &Full, facts: Facts) {
-    store.run(Call::by(system::gateway()), IngestFacts(facts)).await.unwrap();
+    let unknown = store.run(Call::by(system::gateway()), IngestFacts(facts.into())).await.unwrap();
+    assert_eq!(unknown, [], "ends without start");
 }
 
 const COUNTS: &str = "SELECT concat_ws(' ', (SELECT count(*) FROM aibridge_interceptions),
     (SELECT count(*) FROM aibridge_token_usages), (SELECT count(*) FROM aibridge_user_prompts),
     (SELECT count(*) FROM aibridge_tool_usages), (SELECT count(*) FROM aibridge_model_thoughts))";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn storing_the_same_facts_again_changes_nothing() {
-    let (db, store) = fresh().await;
-    let digest = "SELECT md5(string_agg(i::text, '|' ORDER BY id)) FROM aibridge_interceptions i";
-    let facts = || Facts {
-        starts: vec![
-            start(1, 1),
-            Start { correlating_tool_call_id: Some("toolu_1".to_owned()), ..start(2, 1) },
-        ],
-        ..sample_facts(1, 1)
-    };
-    ingest(&store, facts()).await;
-    assert_eq!(value(&db, COUNTS).await, "2 1 1 1 1");
-    let before = value(&db, digest).await;
-    ingest(&store, facts()).await;
-    let (one, two) = tokio::join!(
-        store.run(Call::by(system::gateway()), IngestFacts(facts())),
-        store.run(Call::by(system::gateway()), IngestFacts(facts()))
-    );
-    one.unwrap();
-    two.unwrap();
-    assert_eq!(value(&db, COUNTS).await, "2 1 1 1 1");
-    assert_eq!(value(&db, digest).await, before);
-    ingest(&store, Facts::default()).await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_larger_than_one_statement_is_stored_whole() {
@@ -189,7 +167,10 @@ async fn an_interception_ends_once_and_never_before_it_began() {
     let state =
         "SELECT concat_ws(' ', ended_at IS NOT NULL, credential_hint, error_type, error_message)
         FROM aibridge_interceptions";
-    ingest(&store, ends(vec![end(1)])).await;
+    let gateway = Call::by(system::gateway());
+    let early = IngestFacts(ends(vec![end(2), end(1)]).into());
+    let unknown = store.run(gateway, early).await.unwrap();
+    assert_eq!(unknown, [interception_id(1), interception_id(2)], "ends of nothing are told");
     assert_eq!(value(&db, COUNTS).await, "0 0 0 0 0");
     ingest(&store, Facts { starts: vec![start(1, 1)], ..Facts::default() }).await;
     assert_eq!(value(&db, state).await, "f sk-a...z");
@@ -252,11 +233,12 @@ async fn a_tools_result_ties_an_interception_to_the_one_that_called_it() {
     ingest(&store, all).await;
     assert_eq!(links(&db).await, wanted, "one batch, newest first");
 
+    // A call is looked for in the batch also when its interception was stored before.
     let (db, store) = fresh().await;
-    ingest(&store, Facts { tools: vec![tool(1, "a")], ..Facts::default() }).await;
-    let starts = vec![follows("a", start(2, 1)), start(1, 1)];
-    ingest(&store, Facts { starts, ..Facts::default() }).await;
-    assert_eq!(links(&db).await, ["1 - -", "2 1 1"], "the call before its interception");
+    ingest(&store, Facts { starts: vec![start(1, 1)], ..Facts::default() }).await;
+    let starts = vec![follows("a", start(2, 1))];
+    ingest(&store, Facts { starts, tools: vec![tool(1, "a")], ..Facts::default() }).await;
+    assert_eq!(links(&db).await, ["1 - -", "2 1 1"], "the call beside its result");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -355,13 +337,16 @@ async fn servers_make_partitions_at_once_while_others_write() {
     let (db, store) = fresh().await;
     let gateway = Call::by(system::gateway());
     let make = || store.run(gateway, EnsurePartitions { at: NOW });
-    let write = |n| store.run(gateway, IngestFacts(sample_facts(n, 1)));
+    let write = |n| store.run(gateway, IngestFacts(sample_facts(n, 1).into()));
     let (partitions, stored) = tokio::join!(
         futures_util::future::join_all([make(), make(), make()]),
         futures_util::future::join_all([write(1), write(2)])
     );
-    for outcome in partitions.into_iter().chain(stored) {
+    for outcome in partitions {
         outcome.unwrap();
+    }
+    for outcome in stored {
+        assert_eq!(outcome.unwrap(), []);
     }
     assert_eq!(value(&db, COUNTS).await, "2 2 2 2 2");
     let elsewhere = "SELECT count(*) FROM aibridge_interceptions_other";

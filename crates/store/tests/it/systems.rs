@@ -83,7 +83,7 @@ async fn the_gateway_records_and_reads_its_providers() {
     store.run(seeder, provider_key(1, 1, "sk-one")).await.unwrap();
     let gateway = Call::by(system::gateway());
     store.run(gateway, EnsurePartitions { at: NOW }).await.unwrap();
-    store.run(gateway, IngestFacts(sample_facts(1, 1))).await.unwrap();
+    store.run(gateway, IngestFacts(sample_facts(1, 1).into())).await.unwrap();
     assert_eq!(value(&db, "SELECT count(*) FROM aibridge_interceptions").await, "1");
     let providers = store.run(gateway, ListProviders { include_deleted: false }).await.unwrap();
     let keys = store.run(gateway, ListKeys { provider_id: None }).await.unwrap();

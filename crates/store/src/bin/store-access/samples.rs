@@ -21,11 +21,11 @@ use store::audit_logs::{
     AuditLog, CountAuditLogs, InsertAuditLog, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
 };
 use store::interceptions::{
-    CountInterceptions, CountSessions, EnsurePartitions, Facts, GetSession, IngestFacts,
-    ListClients, ListInterceptions, ListModels, ListProviderNames, ListSessions, ListThreads, Page,
-    Session, SumTokenDetails,
+    CompareFacts, CountInterceptions, CountSessions, EnsurePartitions, Facts, GetSession,
+    IngestFacts, ListClients, ListInterceptions, ListModels, ListProviderNames, ListSessions,
+    ListThreads, Page, Session, SumTokenDetails, SweepOpen,
 };
-use store::locks::{Acquire, Lock};
+use store::locks::{Acquire, Lock, TryAcquire};
 use store::organizations::{
     GetByName, GetDefault, InsertMember, InsertOrganization, ListByIds, ListIdsOfUser,
 };
@@ -215,7 +215,9 @@ fn ai_providers(v: &mut impl Visitor) {
 fn recorded(v: &mut impl Visitor) {
     let filter = interceptions::Filter::default;
     let prefix = String::new;
-    v.visit(IngestFacts(Facts::default()), Refusal::Inputs);
+    v.visit(IngestFacts(Facts::default().into()), Refusal::Inputs);
+    v.visit(CompareFacts(Facts::default().into()), Refusal::Inputs);
+    v.visit(SweepOpen { started_before: NOW, limit: 10 }, Refusal::Inputs);
     v.visit(EnsurePartitions { at: NOW }, Refusal::Inputs);
     v.visit(
         ListInterceptions { filter: filter(), after: None, offset: 0, limit: 10 },
@@ -285,5 +287,6 @@ fn audit(v: &mut impl Visitor) {
 fn deployment(v: &mut impl Visitor) {
     v.visit(GetOrInsert { key: DEPLOYMENT_ID, value: String::new() }, Refusal::Inputs);
     v.visit(Acquire(Lock::Purge), Refusal::Nothing);
+    v.visit(TryAcquire(Lock::Purge), Refusal::Nothing);
     v.visit(Publish { channel: Channel::AiProviders, payload: String::new() }, Refusal::Nothing);
 }
