@@ -21,7 +21,7 @@ pub(crate) fn server(args: &[OsString]) -> Result<()> {
         rest.iter().filter(|arg| command.is_none() || *arg != "--raw-url").cloned().collect();
 
     let environment = Environment::of_process();
-    let loaded = process::read(Daemon::Coderd, &flags, &environment, effect::EFFECTIVE)
+    let loaded = process::read(Daemon::Coderd, &flags, &environment, &effect::effective())
         .map_err(|report| anyhow!("{report}"))?;
     let Some(loaded) = loaded else {
         return Ok(());

@@ -1,15 +1,19 @@
 //! Which options this server acts on. One that is set without effect is told, never ignored in silence.
 
+use aibridge::GatewaySettings;
+
 /// Fields, or whole parts (ending in a dot), of the option table that have an effect here.
-pub(crate) const EFFECTIVE: &[&str] = &[
+pub(crate) fn effective() -> Vec<&'static str> {
+    [OURS, GatewaySettings::OPTIONS].concat()
+}
+
+const OURS: &[&str] = &[
     "configuration.",
     "database.url",
     "database.max_open",
     "database.data_dir",
     "database.cache_dir",
     "gateway.enabled",
-    "gateway.send_actor_headers",
-    "gateway.allow_byok",
     "gateway_seed.",
     "introspection.verbose",
     "introspection.log_filter",
@@ -41,9 +45,9 @@ mod tests {
     #[test]
     fn every_name_is_a_field_of_the_table() {
         let fields: Vec<&str> = config::rows().map(|row| row.field).collect();
-        for known in EFFECTIVE {
+        for known in effective() {
             assert!(
-                fields.iter().any(|field| field == known || field.starts_with(known)),
+                fields.iter().any(|field| *field == known || field.starts_with(known)),
                 "{known} names no option"
             );
         }

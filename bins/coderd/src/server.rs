@@ -65,12 +65,7 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
         database_url: url,
         settings,
         sliding_sessions: !options.sessions.disable_expiry_refresh,
-        gateway: GatewaySettings {
-            allow_byok: options.gateway.allow_byok,
-            send_actor_headers: options.gateway.send_actor_headers,
-            timeouts: Timeouts { shutdown: ANSWERS, ..Timeouts::default() },
-            ..GatewaySettings::new(lifecycle.clone())
-        },
+        gateway: gateway_settings(options, lifecycle),
         clock,
         rng,
         registry,
@@ -158,6 +153,11 @@ fn settings(options: &Options, access_url: &Url, deployment_id: String) -> api::
         },
         gateway_enabled: options.gateway.enabled,
     }
+}
+
+fn gateway_settings(options: &Options, lifecycle: &Lifecycle) -> GatewaySettings {
+    let settings = GatewaySettings::of(&options.gateway, lifecycle.clone());
+    GatewaySettings { timeouts: Timeouts { shutdown: ANSWERS, ..settings.timeouts }, ..settings }
 }
 
 fn http_settings(options: &Options) -> Result<HttpSettings> {

@@ -4,12 +4,13 @@
 //! in this crate picks a status for an error that the gateway itself raises.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::facts::ErrorType;
+use crate::headers::ERROR_CODE;
 
 /// A wire API's way of putting errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,6 +84,14 @@ pub enum Fault {
     UpstreamTimeout,
     /// The gateway is going down.
     Stopping,
+    /// As many requests are under way as this replica serves.
+    AtCapacity,
+    /// Requests and answers take as much memory as this replica has for them.
+    MemoryExhausted,
+    /// The caller sent more requests than a user may.
+    RateLimited,
+    /// The provider failed repeatedly and is left alone for a while.
+    CircuitOpen,
 }
 
 /// One row of the table: status, Anthropic's type, OpenAI's type and code, and what the record says.
@@ -113,6 +122,10 @@ impl Fault {
             Self::Upstream => Wording(502, "api_error", SERVER, "upstream_error", E::ServerError),
             Self::UpstreamTimeout => Wording(504, "timeout_error", SERVER, "upstream_timeout", E::Timeout),
             Self::Stopping => Wording(503, "overloaded_error", SERVER, "shutting_down", E::ServerError),
+            Self::AtCapacity => Wording(503, "overloaded_error", SERVER, "at_capacity", E::Overloaded),
+            Self::MemoryExhausted => Wording(503, "overloaded_error", SERVER, "memory_exhausted", E::Overloaded),
+            Self::RateLimited => Wording(429, "rate_limit_error", "rate_limit_exceeded", "user_rate_limited", E::RateLimited),
+            Self::CircuitOpen => Wording(503, "overloaded_error", SERVER, "service_unavailable", E::Overloaded),
         }
     }
 
@@ -128,10 +141,35 @@ impl Fault {
         self.wording().4
     }
 
-    /// The cause as metrics and OpenAI's clients know it.
+    /// The cause as OpenAI's clients know it.
     #[must_use]
     pub const fn code(self) -> &'static str {
         self.wording().3
+    }
+
+    /// The cause as metrics and the header [`ERROR_CODE`] know it: one name for each.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "circuit_open",
+            _ => self.code(),
+        }
+    }
+
+    /// Whether the cause is expected to pass by itself, so that the client is told when to come back.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        matches!(
+            self,
+            Self::IdentityUnknown
+                | Self::NotRecorded
+                | Self::Stopping
+                | Self::AtCapacity
+                | Self::MemoryExhausted
+                | Self::RateLimited
+                | Self::CircuitOpen
+                | Self::KeysLimited
+        )
     }
 
     /// The whole answer. Without a dialect (the provider is not known) it is plain text.
@@ -153,8 +191,11 @@ impl Fault {
         *answer.status_mut() = self.status();
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if matches!(self, Self::IdentityUnknown | Self::NotRecorded | Self::Stopping) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        headers.insert(ERROR_CODE, HeaderValue::from_static(self.reason()));
+        if matches!(self, Self::KeysRefused) {
+            // Whoever waits gets the same answer until an administrator has acted. The vendors' SDKs know
+            // this header.
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         answer
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use stdx::{Lifecycle, Stopping};
 
 use crate::facts::ErrorType;
+use crate::limits::{Held, Limits};
 use crate::ports::BoxFuture;
 use crate::sse::{Piece, Splitter};
 use crate::wire::{Ended, Interceptor};
@@ -55,7 +56,7 @@ impl Default for Timeouts {
             identity: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             blocking: Duration::from_mins(10),
-            first_byte: Duration::from_mins(10),
+            first_byte: Duration::from_mins(2),
             stream_idle: Duration::from_mins(5),
             keep_alive: Duration::from_secs(10),
             request_body: Duration::from_mins(1),
@@ -69,6 +70,8 @@ impl Default for Timeouts {
 pub(crate) struct Exchange {
     interceptor: Box<dyn Interceptor>,
     ledger: Ledger,
+    /// The request's body until it was sent, then copies of the answer.
+    held: Held,
     /// What came before there was a relay to understand it.
     early: Option<Early>,
     /// Whether any byte of the answer has been released.
@@ -83,8 +86,8 @@ struct Early {
 }
 
 impl Exchange {
-    pub(crate) fn new(interceptor: Box<dyn Interceptor>, ledger: Ledger) -> Self {
-        Self { interceptor, ledger, early: None, relayed: false }
+    pub(crate) fn new(interceptor: Box<dyn Interceptor>, ledger: Ledger, held: Held) -> Self {
+        Self { interceptor, ledger, held, early: None, relayed: false }
     }
 
     fn understand_early(&mut self) {
@@ -164,4 +167,5 @@ pub(crate) struct Terms {
     pub(crate) provider: Arc<str>,
     pub(crate) timeouts: Timeouts,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) limits: Arc<Limits>,
 }

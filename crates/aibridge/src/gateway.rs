@@ -1,7 +1,8 @@
 //! The gateway itself: takes a request, decides what it is, and answers it.
 //!
-//! The order of checks: token, identity, provider, route, body, credential, record; only then anything
-//! goes upstream. Each check is a step of [`Gateway::handle`] that either passes or answers.
+//! The order of checks: room for one more, token, identity, rate, provider, route, body, credential,
+//! record; only then anything goes upstream. Each check is a step of [`Gateway::handle`] that either passes
+//! or answers.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,18 +14,20 @@ use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use prometheus_client::registry::Registry;
-use stdx::{Lifecycle, SharedClock, SharedRng, cut};
+use stdx::{SharedClock, SharedRng, cut};
 use tokio::time::timeout;
 
 use crate::dialect::{Dialect, Fault};
-use crate::driver::{Books, Failure, Terms, Timeouts};
+use crate::driver::{Books, Failure, Terms};
 use crate::headers::{GOVERNANCE_REQUEST_ID, GOVERNANCE_TOKEN};
+use crate::limits::{Limits, LimitsCollector};
 use crate::metrics::{Metrics, ProviderCollector};
 use crate::passthrough;
 use crate::ports::{Authenticator, Identity, Recorder, Refused};
 use crate::provider::{
     Found, Provider, ProviderSpec, ProviderState, ProviderStatus, Route, Snapshot,
 };
+use crate::settings::GatewaySettings;
 use crate::token::{self, Credentials, TokenError};
 use crate::upstream::{BoxError, Upstream};
 
@@ -34,39 +37,10 @@ mod intercept;
 
 pub use body::{Body, BodyError};
 pub use intake::REQUEST_BODY_MAX;
-pub(crate) use intake::{content_length, too_large};
+pub(crate) use intake::{content_length, discard, no_room, too_large};
 
 /// Most bytes of a path repeated in an error.
 const PATH_BYTES_MAX: usize = 256;
-
-/// How a gateway behaves.
-#[derive(Clone, Debug)]
-pub struct GatewaySettings {
-    /// Spawns what must outlive a request, and tells when the process stops.
-    pub lifecycle: Lifecycle,
-    /// Whether callers may bring their own provider credentials.
-    pub allow_byok: bool,
-    /// Whether providers are told who is calling (`X-AI-Bridge-Actor-…`).
-    pub send_actor_headers: bool,
-    /// Whether metrics carry the caller's user id.
-    pub metrics_by_initiator: bool,
-    /// How long to wait for what.
-    pub timeouts: Timeouts,
-}
-
-impl GatewaySettings {
-    /// The documented defaults.
-    #[must_use]
-    pub fn new(lifecycle: Lifecycle) -> Self {
-        Self {
-            lifecycle,
-            allow_byok: true,
-            send_actor_headers: false,
-            metrics_by_initiator: false,
-            timeouts: Timeouts::default(),
-        }
-    }
-}
 
 /// Who is at the other end of the client's connection. The server puts it into the request's extensions;
 /// without it, passthrough requests carry no `X-Forwarded-For`.
@@ -84,6 +58,7 @@ type ClientBody = UnsyncBoxBody<Bytes, BoxError>;
 /// The AI gateway. See the crate's documentation.
 pub struct Gateway {
     settings: GatewaySettings,
+    limits: Arc<Limits>,
     authenticator: Arc<dyn Authenticator>,
     books: Arc<Books>,
     upstream: Upstream,
@@ -116,6 +91,8 @@ impl Gateway {
             snapshot: Arc::clone(&snapshot),
             clock: Arc::clone(&clock),
         }));
+        let limits = Arc::new(Limits::new(settings.limits, Arc::clone(&rng)));
+        registry.register_collector(Box::new(LimitsCollector(Arc::clone(&limits))));
         let books = Arc::new(Books {
             recorder,
             clock,
@@ -127,6 +104,7 @@ impl Gateway {
         Arc::new(Self {
             upstream: Upstream::new(settings.timeouts.connect),
             settings,
+            limits,
             authenticator,
             books,
             snapshot,
@@ -141,6 +119,7 @@ impl Gateway {
     pub fn local(&self) -> Arc<Self> {
         Arc::new(Self {
             settings: self.settings.clone(),
+            limits: Arc::clone(&self.limits),
             authenticator: Arc::clone(&self.authenticator),
             books: Arc::clone(&self.books),
             upstream: self.upstream.separate(),
@@ -202,12 +181,25 @@ impl Gateway {
             let path = cut(&path, PATH_BYTES_MAX);
             tracing::debug!(aibridgeproxy_id = ?id, path, "request came through the proxy");
         }
+        let slot = match &found {
+            Found::Route(..) => self.limits.enter(),
+            _ => Ok(None),
+        };
+        let slot = match slot {
+            Ok(slot) => slot,
+            Err(failure) => return self.shed(&failure, dialect, body).await,
+        };
         let (identity, credentials) = match self.admit(&parts, dialect).await {
             Ok(admitted) => admitted,
             Err(answer) => return answer,
         };
         let caller = identity.clone();
         let mut answer = match found {
+            Found::Route(_, Route::Intercept(..), _)
+                if let Err(failure) = self.limits.count(identity.user) =>
+            {
+                self.shed(&failure, dialect, body).await
+            }
             Found::Nothing | Found::NoRoute(_) => {
                 let (method, path) = (&parts.method, cut(&path, PATH_BYTES_MAX));
                 let message = format!("route not supported: {method} {path}");
@@ -239,6 +231,7 @@ impl Gateway {
             }
         };
         answer.extensions_mut().insert(caller);
+        answer.body_mut().hold(slot);
         answer
     }
 
@@ -255,7 +248,7 @@ impl Gateway {
         let brought = parts.headers.get(GOVERNANCE_TOKEN);
         let byok = brought.is_some_and(|value| !value.as_bytes().trim_ascii().is_empty());
         if byok && !self.settings.allow_byok {
-            self.books.metrics.refused(Fault::ByokDisabled.code());
+            self.books.metrics.refused(Fault::ByokDisabled.reason());
             return Err(byok_disabled());
         }
         let credentials = token::read(&parts.headers).map_err(|error| {
@@ -294,8 +287,20 @@ impl Gateway {
 
     /// Answers and counts a failure of which there is no record.
     fn refuse(&self, failure: &Failure, dialect: Option<Dialect>) -> Response<Body> {
-        self.books.metrics.refused(failure.fault.code());
-        failure.answer(dialect)
+        self.books.metrics.refused(failure.fault.reason());
+        failure.answer(dialect, &*self.limits.rng)
+    }
+
+    /// Refuses a request before its body was read. The client may finish sending first: else it would see
+    /// a broken connection instead of an answer that tells it when to come back.
+    async fn shed(
+        &self,
+        failure: &Failure,
+        dialect: Option<Dialect>,
+        body: ClientBody,
+    ) -> Response<Body> {
+        intake::discard(body, 0).await;
+        self.refuse(failure, dialect)
     }
 
     fn terms(&self, provider: &Provider) -> Terms {
@@ -303,6 +308,7 @@ impl Gateway {
             provider: provider.name.as_str().into(),
             timeouts: self.settings.timeouts,
             lifecycle: self.settings.lifecycle.clone(),
+            limits: Arc::clone(&self.limits),
         }
     }
 }

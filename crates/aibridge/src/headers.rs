@@ -20,6 +20,9 @@ pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Tells the client which record belongs to the answer.
 pub const INTERCEPTION_ID: HeaderName = HeaderName::from_static("x-coder-interception-id");
 
+/// On every refusal and failure of the gateway itself: the cause, the same in all dialects.
+pub const ERROR_CODE: HeaderName = HeaderName::from_static("x-coder-error-code");
+
 /// Connection headers (RFC 9110 section 7.6.1), plus whatever `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",

@@ -34,7 +34,7 @@ pub(crate) const LABEL_VALUES_MAX: usize = 200;
 /// Longer label values are `other`.
 const LABEL_BYTES_MAX: usize = 96;
 const OTHER: &str = "other";
-const PREFIXES: [&str; 2] = ["coder_ai_gateway", "coder_aibridged"];
+pub(crate) const PREFIXES: [&str; 2] = ["coder_ai_gateway", "coder_aibridged"];
 
 /// A label value.
 pub(crate) type Label = Arc<str>;

@@ -16,15 +16,19 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::dialect::Fault;
 use crate::driver::{Books, Credential, Failure, Keys, Terms, cut_off};
-use crate::gateway::{Body, BodyError, Peer, REQUEST_BODY_MAX, content_length, too_large};
+use crate::gateway::{
+    Body, BodyError, Peer, REQUEST_BODY_MAX, content_length, discard, no_room, too_large,
+};
 use crate::headers::{for_passthrough, for_passthrough_client};
+use crate::limits::Held;
 use crate::metrics::method_label;
 use crate::ports::BoxFuture;
 use crate::provider::Provider;
 use crate::token::{Credentials, own_credential};
 use crate::upstream::{BoxError, ClientBodyError, RequestBody, Upstream};
 
-/// Bodies up to this size are kept, so that they can be sent again with another key.
+/// Bodies up to this size are kept, so that they can be sent again with another key. Larger ones, and those
+/// of unknown length, are sent as they come, with one key: it gets one attempt.
 const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// An admitted request of a passthrough route.
@@ -58,7 +62,8 @@ pub(crate) async fn relay(
     let credential = Credential::choose(own, provider)?;
     let headers = for_passthrough(&parts.headers, host(&parts), parts.extensions.get::<Peer>());
     let timeouts = &call.terms.timeouts;
-    let mut source = timeout(timeouts.request_body, Source::read(body))
+    let mut memory = call.terms.limits.memory.guard();
+    let mut source = timeout(timeouts.request_body, Source::read(body, &mut memory))
         .await
         .unwrap_or_else(|_| Err(Failure::body_timeout(timeouts.request_body)))?;
     let keys = Keys {
@@ -87,6 +92,7 @@ pub(crate) async fn relay(
         }
     };
     let answer = answer.map_err(in_words)?;
+    drop(memory);
     let (head, upstream) = answer.into_parts();
     let mut answer = Response::new(Body::new(PassBody::new(upstream, call.terms)));
     *answer.status_mut() = head.status;
@@ -118,12 +124,16 @@ enum Source {
 }
 
 impl Source {
-    async fn read(body: UnsyncBoxBody<Bytes, BoxError>) -> Result<Self, Failure> {
-        let replayed = body.size_hint().upper().is_some_and(|most| most <= REPLAY_BYTES_MAX);
-        let body = limited(body);
-        if !replayed {
-            return Ok(Self::Streamed(Some(body)));
+    async fn read(body: UnsyncBoxBody<Bytes, BoxError>, held: &mut Held) -> Result<Self, Failure> {
+        let most = body.size_hint().upper().filter(|most| *most <= REPLAY_BYTES_MAX);
+        let Some(most) = most else {
+            return Ok(Self::Streamed(Some(limited(body))));
+        };
+        if held.resize(usize::try_from(most).unwrap_or(usize::MAX)).is_err() {
+            discard(body, 0).await;
+            return Err(no_room());
         }
+        let body = limited(body);
         match body.collect().await {
             Ok(body) => Ok(Self::Kept(body.to_bytes())),
             Err(_) => Err(Failure::new(Fault::BadRequest, "the request body broke off")),

@@ -157,8 +157,9 @@ pub trait Interceptor: Send {
     /// What the request says.
     fn asked(&self) -> &Asked;
 
-    /// The request body to send upstream: the client's own bytes, with single-path edits at most.
-    fn upstream_body(&self) -> Bytes;
+    /// Takes the request body to send upstream: the client's own bytes, with single-path edits at most.
+    /// Later calls find nothing, so that a body is not kept longer than it takes to send it.
+    fn take_upstream_body(&mut self) -> Bytes;
 
     /// Decides, from raw bytes and cheaply, what the client gets of one stream frame.
     fn relay(&mut self, frame: &Frame) -> Relay;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use stdx::Clock;
+use stdx::{Clock, Rng};
 
 use crate::dialect::{Dialect, Fault};
 use crate::facts::CredentialKind;
@@ -39,12 +39,18 @@ impl Failure {
         Self::new(Fault::BodyTimeout, text)
     }
 
-    /// The answer that the client gets.
-    pub(crate) fn answer(&self, dialect: Option<Dialect>) -> Response<Body> {
+    /// The answer that the client gets. When to come back is rounded up to whole seconds and spread by a
+    /// tenth, at least 2 seconds: clients that were refused at one time do not all return at one time.
+    pub(crate) fn answer(&self, dialect: Option<Dialect>, rng: &dyn Rng) -> Response<Body> {
         let mut answer = self.fault.answer(dialect, &self.message).map(Body::from);
-        if let Some(pause) = self.retry_after {
-            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        let pause = self.retry_after.or_else(|| self.fault.passes().then_some(Duration::ZERO));
+        if let Some(pause) = pause {
+            let least = pause.as_secs().saturating_add(u64::from(pause.subsec_nanos() > 0)).max(1);
+            let mut dice = [0; 2];
+            rng.fill_id(&mut dice);
+            let seconds =
+                least + u64::from(u16::from_le_bytes(dice)) % (least / 10).max(2).saturating_add(1);
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         answer
     }

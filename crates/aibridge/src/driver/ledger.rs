@@ -99,8 +99,16 @@ impl From<(ErrorType, String)> for Failed {
     }
 }
 
-/// Resolves when the start fact is durable; the error says why it is not.
-pub(crate) type Recorded = BoxFuture<'static, Result<(), &'static str>>;
+/// Resolves when the start fact is durable; the error says why it is not. Nothing when it is already.
+pub(crate) struct Recorded(Option<BoxFuture<'static, Result<(), &'static str>>>);
+
+impl Future for Recorded {
+    type Output = Result<(), &'static str>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().map_or(Poll::Ready(Ok(())), |work| work.as_mut().poll(cx))
+    }
+}
 
 impl Ledger {
     /// Appends the start fact. The returned future resolves when it is durable.
@@ -126,6 +134,9 @@ impl Ledger {
             hint,
             closed: false,
         };
+        if durable.is_done() {
+            return Ok((ledger, Recorded(None)));
+        }
         let books = Arc::clone(books);
         let wait = Box::pin(async move {
             books.settled(durable).await.inspect_err(|error| {
@@ -133,7 +144,7 @@ impl Ledger {
                 tracing::warn!(interception_id = %id, error, "request refused: its start was not recorded");
             })
         });
-        Ok((ledger, wait))
+        Ok((ledger, Recorded(Some(wait))))
     }
 
     pub(crate) const fn id(&self) -> InterceptionId {
@@ -178,6 +189,10 @@ impl Ledger {
             Err(error) => {
                 books.metrics.lost("end");
                 lost(&error.to_string());
+                None
+            }
+            Ok(durable) if durable.is_done() => {
+                metrics.recorded(&subject, tally);
                 None
             }
             Ok(durable) => {

@@ -17,6 +17,7 @@ use crate::dialect::{Fault, error_type_of};
 use crate::facts::ErrorType;
 use crate::gateway::Body;
 use crate::headers::{INTERCEPTION_ID, for_client};
+use crate::limits::Held;
 use crate::upstream::RequestBody;
 use crate::wire::Ended;
 
@@ -39,6 +40,14 @@ struct Beginning {
     deadline: Instant,
 }
 
+/// What a request needs only until there is an answer.
+struct Sent<'a> {
+    body: Bytes,
+    held: &'a mut Held,
+    /// Mask of the credential used last.
+    hint: &'a mut String,
+}
+
 /// Runs the exchange up to the head of the answer; its body does the rest. `recorded` resolves when the
 /// start fact is durable.
 pub(crate) async fn run<R>(job: Job<'_>, mut exchange: Exchange, recorded: R) -> Response<Body>
@@ -46,10 +55,11 @@ where
     R: Future<Output = Result<(), &'static str>> + Send,
 {
     let asked_for_stream = exchange.interceptor.asked().stream;
-    let body = exchange.interceptor.upstream_body();
-    let (hint, early) = (&mut exchange.ledger.hint, &mut exchange.early);
+    let body = exchange.interceptor.take_upstream_body();
+    let Exchange { ledger, early, held, .. } = &mut exchange;
+    let hint = &mut ledger.hint;
     let outcome = {
-        let beginning = begin(&job, body, asked_for_stream, hint, early);
+        let beginning = begin(&job, Sent { body, held, hint }, asked_for_stream, early);
         let both = try_join(async { Ok(beginning.await) }, recorded);
         tokio::select! {
             both = both => match both {
@@ -66,7 +76,7 @@ where
     };
     match outcome {
         Ok(beginning) => relay(job, exchange, beginning, asked_for_stream).await,
-        Err(failure) => fail(exchange, &failure).await,
+        Err(failure) => fail(exchange, &failure, &job.terms).await,
     }
 }
 
@@ -74,9 +84,8 @@ where
 /// be told by the status.
 async fn begin(
     job: &Job<'_>,
-    body: Bytes,
+    sent: Sent<'_>,
     asked_for_stream: bool,
-    hint: &mut String,
     early: &mut Option<Early>,
 ) -> Result<Beginning, Failure> {
     let timeouts = &job.terms.timeouts;
@@ -84,8 +93,12 @@ async fn begin(
     let patience = if asked_for_stream { timeouts.first_byte } else { timeouts.blocking };
     let provider = &job.terms.provider;
     let work = async {
+        let Sent { body, held, hint } = sent;
         let make = |header: (HeaderName, HeaderValue)| request(job, &body, header);
         let answer = job.keys.send(&job.credential, hint, make).await?;
+        // Nothing is sent again once there is an answer.
+        drop(body);
+        held.release();
         let (head, mut upstream) = answer.into_parts();
         if head.status.is_redirection() {
             let status = head.status.as_u16();
@@ -201,13 +214,13 @@ fn refusal(head: &Parts, provider: &str) -> Option<(ErrorType, String)> {
     (!status.is_success()).then(|| (error_type_of(status), text()))
 }
 
-async fn fail(mut exchange: Exchange, failure: &Failure) -> Response<Body> {
+async fn fail(mut exchange: Exchange, failure: &Failure, terms: &Terms) -> Response<Body> {
     let ended = match failure.fault {
         Fault::UpstreamTimeout => Ended::TimedOut,
         Fault::Stopping => Ended::ShuttingDown,
         _ => Ended::UpstreamBroke,
     };
-    let mut answer = failure.answer(Some(exchange.interceptor.dialect()));
+    let mut answer = failure.answer(Some(exchange.interceptor.dialect()), &*terms.limits.rng);
     insert_id(answer.headers_mut(), &exchange);
     let error = (failure.fault.error_type(), failure.message.clone());
     let ending = exchange.end(ended, Some(error));

@@ -1,15 +1,17 @@
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use stdx::Lifecycle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Exchange, Settling, Terms, cut_off};
 use crate::facts::ErrorType;
 use crate::gateway::BodyError;
+use crate::limits::LARGE_BYTES;
 use crate::ports::BoxFuture;
 use crate::wire::Ended;
 
@@ -20,7 +22,8 @@ const COPY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// next has come: so the last one can wait until the records of the whole are durable.
 pub(super) struct WholeBody {
     upstream: Incoming,
-    exchange: Exchange,
+    /// Elsewhere while a large answer is being understood.
+    exchange: Option<Exchange>,
     /// What an answer without success is recorded as; it is relayed and not understood.
     refusal: Option<(ErrorType, String)>,
     held: Option<Bytes>,
@@ -43,6 +46,24 @@ enum Copy {
 }
 
 impl Copy {
+    /// Bytes in memory because of it.
+    fn held(&self) -> usize {
+        match self {
+            Self::Empty | Self::None => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(all) => all.capacity(),
+        }
+    }
+
+    fn freeze(self) -> Option<Bytes> {
+        match self {
+            Self::None => None,
+            Self::Empty => Some(Bytes::new()),
+            Self::One(bytes) => Some(bytes),
+            Self::Many(all) => Some(all.freeze()),
+        }
+    }
+
     fn add(&mut self, chunk: &Bytes) {
         *self = match std::mem::replace(self, Self::None) {
             Self::None => Self::None,
@@ -64,6 +85,8 @@ impl Copy {
 
 enum Phase {
     Open,
+    /// Upstream is done; what it said is being understood on another thread.
+    Understanding(Understanding),
     /// Upstream is done; the last bytes, or the failure, are released when the records are durable.
     Settling(Option<Settling>, Result<Option<Bytes>, BodyError>),
     Done,
@@ -84,7 +107,7 @@ impl WholeBody {
         let understood = begun.refusal.is_none();
         let mut body = Self {
             upstream,
-            exchange,
+            exchange: Some(exchange),
             refusal: begun.refusal,
             held: None,
             copy: if understood { Copy::Empty } else { Copy::None },
@@ -103,8 +126,35 @@ impl WholeBody {
         if chunk.is_empty() {
             return None;
         }
+        let before = self.copy.held();
         self.copy.add(&chunk);
+        if let Some(exchange) = &mut self.exchange {
+            match self.copy.held().checked_sub(before) {
+                Some(more) => exchange.held.add(more),
+                None => exchange.held.release(),
+            }
+        }
         self.held.replace(chunk)
+    }
+
+    /// Upstream is done. What it said is understood at once, or, if that takes long, beside this thread.
+    fn close(&mut self) {
+        let Some(body) = std::mem::replace(&mut self.copy, Copy::None).freeze() else {
+            return self.finish(Ended::Closed);
+        };
+        match self.exchange.take() {
+            Some(exchange) if body.len() >= LARGE_BYTES => {
+                let work = Understanding::new(exchange, body, &self.terms);
+                self.phase = Phase::Understanding(work);
+            }
+            exchange => {
+                self.exchange = exchange;
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.interceptor.observe_body(&body);
+                }
+                self.finish(Ended::Closed);
+            }
+        }
     }
 
     fn finish(&mut self, ended: Ended) {
@@ -121,20 +171,14 @@ impl WholeBody {
                 Err(BodyError("the provider broke off its answer")),
             ),
         };
-        if ended == Ended::Closed {
-            match std::mem::replace(&mut self.copy, Copy::None) {
-                Copy::None => {}
-                Copy::Empty => self.exchange.interceptor.observe_body(&[]),
-                Copy::One(body) => self.exchange.interceptor.observe_body(&body),
-                Copy::Many(body) => self.exchange.interceptor.observe_body(&body),
-            }
-        }
-        let ending = self.exchange.end(ended, fault);
-        self.phase = Phase::Settling(ending.settling, outcome);
+        let ending = self.exchange.as_mut().map(|exchange| exchange.end(ended, fault));
+        self.phase = Phase::Settling(ending.and_then(|ending| ending.settling), outcome);
     }
 
     fn release(&mut self, bytes: Bytes) -> Frame<Bytes> {
-        self.exchange.relayed = true;
+        if let Some(exchange) = &mut self.exchange {
+            exchange.relayed = true;
+        }
         self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
         Frame::data(bytes)
     }
@@ -152,6 +196,11 @@ impl http_body::Body for WholeBody {
         loop {
             match &mut this.phase {
                 Phase::Open => {}
+                Phase::Understanding(work) => {
+                    this.exchange = ready!(Pin::new(work).poll(cx));
+                    this.finish(Ended::Closed);
+                    continue;
+                }
                 Phase::Settling(settling, _) => {
                     if let Some(settling) = settling {
                         ready!(Pin::new(settling).poll(cx));
@@ -174,7 +223,7 @@ impl http_body::Body for WholeBody {
                     }
                 }
                 Poll::Ready(Some(Err(_))) => this.finish(Ended::UpstreamBroke),
-                Poll::Ready(None) => this.finish(Ended::Closed),
+                Poll::Ready(None) => this.close(),
                 Poll::Pending => {
                     if this.deadline.as_mut().poll(cx).is_ready() {
                         this.finish(Ended::TimedOut);
@@ -194,5 +243,55 @@ impl http_body::Body for WholeBody {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Understands a large answer on another thread and gives the exchange back. Dropped before that, because
+/// the client left, it goes on as a task of its own: what was answered is recorded all the same.
+struct Understanding {
+    work: Option<BoxFuture<'static, Option<Exchange>>>,
+    lifecycle: Lifecycle,
+}
+
+impl Understanding {
+    fn new(mut exchange: Exchange, body: Bytes, terms: &Terms) -> Self {
+        let (workers, patience) = (terms.limits.workers.clone(), terms.timeouts.blocking);
+        let work = async move {
+            let place = workers.place(patience).await;
+            let work = move || {
+                exchange.interceptor.observe_body(&body);
+                exchange
+            };
+            match place {
+                Some(place) => place.run(work).await,
+                // Records matter more than a pause of this thread.
+                None => Some(work()),
+            }
+        };
+        Self { work: Some(Box::pin(work)), lifecycle: terms.lifecycle.clone() }
+    }
+}
+
+impl Future for Understanding {
+    type Output = Option<Exchange>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Exchange>> {
+        let Some(work) = &mut self.work else { return Poll::Ready(None) };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.work = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Understanding {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            // Dropping the exchange closes its record.
+            self.lifecycle.spawn("answer-understanding", async move { drop(work.await) });
+        }
     }
 }

@@ -7,6 +7,8 @@ use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 
+use crate::limits::Slot;
+
 /// Why an answer broke off. The server closes the connection, so that the client sees a cut answer and
 /// not a short one.
 #[derive(Debug)]
@@ -21,14 +23,23 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {}
 
 /// The body of an answer. Dropping it cancels the request upstream at once and closes the record.
-pub struct Body(UnsyncBoxBody<Bytes, BodyError>);
+pub struct Body {
+    inner: UnsyncBoxBody<Bytes, BodyError>,
+    /// The request counts as long as its answer is being sent.
+    slot: Option<Slot>,
+}
 
 impl Body {
     pub(crate) fn new<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Self(UnsyncBoxBody::new(body))
+        Self { inner: UnsyncBoxBody::new(body), slot: None }
+    }
+
+    /// Keeps a place among the requests under way for as long as there is this body.
+    pub(crate) fn hold(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
     }
 }
 
@@ -40,7 +51,7 @@ impl From<Bytes> for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").finish_non_exhaustive()
+        f.debug_struct("Body").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 
@@ -52,14 +63,14 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
+        Pin::new(&mut self.inner).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
 }

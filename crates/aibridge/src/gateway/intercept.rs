@@ -3,17 +3,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, header};
+use http::{HeaderMap, Response, header};
 use serde_json::Value;
 use stdx::cut;
 use stdx::ids::InterceptionId;
 
 use super::{Body, ClientBody, Gateway, intake};
-use crate::client;
+use crate::client::{self, Client};
 use crate::dialect::Fault;
 use crate::driver::{Credential, Exchange, Failure, Job, Keys, Ledger, run};
 use crate::facts::Start;
 use crate::headers::for_upstream;
+use crate::limits::{Held, LARGE_BYTES};
 use crate::ports::Identity;
 use crate::provider::{Api, Provider};
 use crate::token::{Credentials, own_credential};
@@ -43,16 +44,10 @@ impl Gateway {
     ) -> Result<Response<Body>, Failure> {
         let Call { provider, api, route, rest, identity, credentials } = call;
         let patience = self.settings.timeouts.request_body;
-        let body = intake::read(&parts.headers, body, patience).await?;
-        let program = client::detect(&parts.headers);
-        let client_session_id = client::session_id(program, &parts.headers, &body);
-        let interceptor = open(api, body).map_err(|error| {
-            let fault = match error.kind {
-                BadRequestKind::Malformed => Fault::BadRequest,
-                BadRequestKind::NotSupported => Fault::NotImplemented,
-            };
-            Failure::new(fault, error.message)
-        })?;
+        let mut held = self.limits.memory.guard();
+        let body = intake::read(&parts.headers, body, patience, &mut held).await?;
+        let (parts, read) = self.read(api, parts, body, &mut held).await?;
+        let Read { program, client_session_id, interceptor } = read;
         let own = own_credential(&parts.headers, provider.kind, &credentials);
         let credential = Credential::choose(own, &provider)?;
         let uri = provider.base.join(rest, parts.uri.query()).map_err(|_| {
@@ -112,7 +107,61 @@ impl Gateway {
             headers: for_upstream(&parts.headers, actor),
             terms: self.terms(&provider),
         };
-        Ok(run(job, Exchange::new(interceptor, ledger), recorded).await)
+        Ok(run(job, Exchange::new(interceptor, ledger, held), recorded).await)
+    }
+
+    /// Finds out what the request says; not on this thread if that takes long.
+    async fn read(
+        &self,
+        api: Api,
+        parts: Parts,
+        body: Bytes,
+        held: &mut Held,
+    ) -> Result<(Parts, Read), Failure> {
+        if body.len() < LARGE_BYTES {
+            let read = Read::new(api, &parts.headers, body)?;
+            return Ok((parts, read));
+        }
+        // Editing a body takes a second one for a moment.
+        held.resize(2 * body.len()).map_err(|_| intake::no_room())?;
+        let Some(place) = self.limits.workers.place(self.settings.timeouts.request_body).await
+        else {
+            return Err(intake::no_room());
+        };
+        let length = body.len();
+        let work = move || {
+            let read = Read::new(api, &parts.headers, body);
+            (parts, read)
+        };
+        let Some((parts, read)) = place.run(work).await else {
+            let message = "the gateway is shutting down; try again shortly";
+            return Err(Failure::new(Fault::Stopping, message));
+        };
+        // Smaller than before, so there is room.
+        let _ = held.resize(length);
+        Ok((parts, read?))
+    }
+}
+
+/// What a request says.
+struct Read {
+    program: Client,
+    client_session_id: Option<String>,
+    interceptor: Box<dyn Interceptor>,
+}
+
+impl Read {
+    fn new(api: Api, headers: &HeaderMap, body: Bytes) -> Result<Self, Failure> {
+        let program = client::detect(headers);
+        let client_session_id = client::session_id(program, headers, &body);
+        let interceptor = open(api, body).map_err(|error| {
+            let fault = match error.kind {
+                BadRequestKind::Malformed => Fault::BadRequest,
+                BadRequestKind::NotSupported => Fault::NotImplemented,
+            };
+            Failure::new(fault, error.message)
+        })?;
+        Ok(Self { program, client_session_id, interceptor })
     }
 }
 

@@ -88,8 +88,8 @@ impl Interceptor for Messages {
         &self.asked
     }
 
-    fn upstream_body(&self) -> Bytes {
-        self.body.clone()
+    fn take_upstream_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
     }
 
     fn relay(&mut self, _frame: &Frame) -> Relay {

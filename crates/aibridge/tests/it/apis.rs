@@ -12,7 +12,7 @@ pub(crate) struct Api {
     /// At provider `p`.
     pub(crate) path: &'static str,
     /// What a provider's base URL ends in.
-    base: &'static str,
+    pub(crate) base: &'static str,
     /// The request without the closing brace.
     request: &'static str,
     /// The good answer in one piece.

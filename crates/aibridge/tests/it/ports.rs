@@ -16,7 +16,10 @@ use crate::world::within;
 /// Alice's token.
 pub(crate) const TOKEN: &str = "alice0001-secretsecretsecret";
 
-/// Knows Alice, and one token about which it cannot say anything.
+/// Bob's token.
+pub(crate) const BOB: &str = "bob000001-secretsecretsecret";
+
+/// Knows Alice and Bob, and one token about which it cannot say anything.
 #[derive(Debug, Default)]
 pub(crate) struct People;
 
@@ -24,16 +27,21 @@ impl Authenticator for People {
     fn resolve<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Identity, Refused>> {
         Box::pin(async move {
             match token {
-                TOKEN => Ok(Identity {
-                    user: UserId::new(Uuid::from_u128(0xa11ce)),
-                    username: "alice".into(),
-                    api_key_id: "alice0001".into(),
-                }),
+                TOKEN => Ok(person(0xa11ce, "alice", "alice0001")),
+                BOB => Ok(person(0xb0b, "bob", "bob000001")),
                 "narrow" => Err(Refused::Scope),
                 "undecidable" => Err(Refused::Unavailable),
                 _ => Err(Refused::Credential),
             }
         })
+    }
+}
+
+fn person(number: u128, username: &str, key: &str) -> Identity {
+    Identity {
+        user: UserId::new(Uuid::from_u128(number)),
+        username: username.into(),
+        api_key_id: key.into(),
     }
 }
 

@@ -29,7 +29,7 @@ async fn nothing_is_sent_when_the_start_cannot_be_recorded() {
             r#"{{"error":{{"message":"{text}","type":"overloaded_error"}},"type":"error"}}"#
         );
         assert_eq!((answer.status, &answer.body), (503, &want));
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert!(matches!(answer.retry_after(), Some(1..=3)), "{answer:?}");
         assert!(provider.seen().is_empty());
         assert_eq!(world.metric(r#"coder_ai_gateway_records_lost_total{stage="start"}"#), 1);
     }

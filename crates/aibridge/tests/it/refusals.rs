@@ -295,6 +295,6 @@ async fn a_stopping_gateway_takes_nothing_new() {
     world.lifecycle.begin_stop();
     let answer = world.ask(post("/claude/v1/messages", OK)).await;
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(matches!(answer.retry_after(), Some(1..=3)), "{answer:?}");
     assert!(provider.seen().is_empty());
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 
 use crate::broken::{BLOCKING, STREAM};
-use crate::happy::{CHAT_STREAM, MESSAGE, MESSAGE_STREAM};
+use crate::happy::{CHAT_STREAM, MESSAGE, MESSAGE_STREAM, response_stream};
 use crate::ports::TOKEN;
 use crate::upstream::{Reply, Step, Upstream, send};
 use crate::world::{World, chunk, post, read, row, within};
@@ -83,6 +83,7 @@ async fn silence_is_bridged_by_what_each_api_ignores() {
             "event: ping\ndata: {\"type\": \"ping\"}\n\n",
         ),
         (OpenAi, "/p/v1/chat/completions", CHAT_STREAM[0], ": keep-alive\n\n"),
+        (OpenAi, "/p/v1/responses", &response_stream()[0], ": keep-alive\n\n"),
     ] {
         let steps = vec![send(first), Step::Hang];
         let (world, _provider) =

@@ -61,10 +61,10 @@ fn bodies_go_upstream_byte_for_byte() {
     let odd =
         "\n { \"temperature\" : 1.0e0 ,\"model\":\"m\", \"x\":[1.50, -0],\"stream\" : true }\t";
     for api in ["messages", "responses"] {
-        assert_eq!(open(api, odd.into()).unwrap().upstream_body(), odd);
+        assert_eq!(open(api, odd.into()).unwrap().take_upstream_body(), odd);
     }
     let blocking = odd.replace("true", "false");
-    assert_eq!(open("chat", blocking.clone().into()).unwrap().upstream_body(), blocking);
+    assert_eq!(open("chat", blocking.clone().into()).unwrap().take_upstream_body(), blocking);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn chat_streams_ask_for_usage_and_change_nothing_else() {
         (r#"{"stream":true,"stream_options":"x"}"#, r#"{"stream":true,"stream_options":"x"}"#),
         (r#"{"stream":false,"stream_options":null}"#, r#"{"stream":false,"stream_options":null}"#),
     ] {
-        assert_eq!(open("chat", body.into()).unwrap().upstream_body(), want);
+        assert_eq!(open("chat", body.into()).unwrap().take_upstream_body(), want);
     }
 }
 

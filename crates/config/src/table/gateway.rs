@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{GATEWAYS, options};
 use crate::groups::AI_GATEWAY;
-use crate::value::{BudgetPeriod, BudgetPolicy, UnpricedPolicy};
+use crate::value::{BudgetPeriod, BudgetPolicy, ByteSize, UnpricedPolicy};
 
 /// The names of an option from the time when the gateway was called AI Bridge.
 macro_rules! old_names {
@@ -27,6 +27,9 @@ macro_rules! old_names {
     };
 }
 pub(super) use old_names;
+
+/// Timeouts of less are over before a provider can do anything, those of more are none.
+const TIMEOUTS: Option<(i128, i128)> = Some((100_000_000, 86_400_000_000_000));
 
 options! {
     /// The AI gateway.
@@ -52,12 +55,46 @@ options! {
             json: "ai.bridge.max_concurrency", daemons: GATEWAYS,
             aliases: old_names!("MAX_CONCURRENCY", "max-concurrency", "max_concurrency"),
         },
-        /// AI requests per second and credential. Further ones get 429. 0 means no limit.
+        /// AI requests per second and user on one replica. Further ones get 429. 0 means no limit.
+        ///
+        /// A user may send as many at once. What is passed through unread, such as lists of models, does
+        /// not count.
         rate_limit: u32 = "0" {
             name: "AI Gateway Rate Limit", env: "CODER_AI_GATEWAY_RATE_LIMIT",
             flag: "ai-gateway-rate-limit", yaml: "rate_limit", group: &AI_GATEWAY,
             json: "ai.bridge.rate_limit", daemons: GATEWAYS,
             aliases: old_names!("RATE_LIMIT", "rate-limit", "rate_limit"),
+        },
+        /// Most bytes of AI requests, and of copies of answers, that one replica holds in memory at once.
+        /// Further requests get 503 until there is room.
+        ///
+        /// 0 means no limit. Less than 64 MiB refuses the largest requests at all times.
+        memory_max: ByteSize = "1GiB" {
+            name: "AI Gateway Memory Max", env: "CODER_AI_GATEWAY_MEMORY_MAX",
+            flag: "ai-gateway-memory-max", yaml: "memory_max", group: &AI_GATEWAY,
+            daemons: GATEWAYS, range: Some((0, 1 << 50)),
+        },
+        /// How long a provider may take to the first byte of a stream. Then the request gets 504.
+        ///
+        /// Nothing is sent to the client before, because its status depends on that byte.
+        first_byte_timeout: Duration = "2m" {
+            name: "AI Gateway First Byte Timeout", env: "CODER_AI_GATEWAY_FIRST_BYTE_TIMEOUT",
+            flag: "ai-gateway-first-byte-timeout", yaml: "first_byte_timeout", group: &AI_GATEWAY,
+            daemons: GATEWAYS, range: TIMEOUTS,
+        },
+        /// How long a provider may be silent in the middle of a stream. Then the stream ends with an error
+        /// event.
+        stream_idle_timeout: Duration = "5m" {
+            name: "AI Gateway Stream Idle Timeout", env: "CODER_AI_GATEWAY_STREAM_IDLE_TIMEOUT",
+            flag: "ai-gateway-stream-idle-timeout", yaml: "stream_idle_timeout",
+            group: &AI_GATEWAY, daemons: GATEWAYS, range: TIMEOUTS,
+        },
+        /// How long a provider may take for an answer that is not a stream, from the request to the last
+        /// byte.
+        blocking_timeout: Duration = "10m" {
+            name: "AI Gateway Blocking Timeout", env: "CODER_AI_GATEWAY_BLOCKING_TIMEOUT",
+            flag: "ai-gateway-blocking-timeout", yaml: "blocking_timeout", group: &AI_GATEWAY,
+            daemons: GATEWAYS, range: TIMEOUTS,
         },
         /// Write the records of AI requests to the log too, for collection elsewhere.
         structured_logging: bool = "false" {

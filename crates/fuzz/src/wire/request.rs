@@ -18,7 +18,7 @@ const NAME_BYTES_MAX: usize = 512;
 /// be read the same. What is noted of a request is bounded, what is said of a bad one does not quote it.
 pub(super) fn check(api: Api, body: &[u8]) -> bool {
     let tree: Option<Value> = serde_json::from_slice(body).ok();
-    let interceptor = match api.open(body) {
+    let mut interceptor = match api.open(body) {
         Ok(interceptor) => interceptor,
         Err(error) => {
             assert!(!error.message.is_empty() && error.message.len() <= MESSAGE_BYTES_MAX);
@@ -26,9 +26,9 @@ pub(super) fn check(api: Api, body: &[u8]) -> bool {
             return false;
         }
     };
+    let sent = interceptor.take_upstream_body();
     let asked = interceptor.asked();
     bounded(asked, body);
-    let sent = interceptor.upstream_body();
     if let Some(tree) = &tree {
         assert!(well_formed(api, tree), "accepted");
         assert_eq!(asked.stream, tree.get("stream") == Some(&Value::Bool(true)));
@@ -42,9 +42,9 @@ pub(super) fn check(api: Api, body: &[u8]) -> bool {
         return true;
     }
     match api.open(&sent) {
-        Ok(again) => {
+        Ok(mut again) => {
             assert_eq!(again.asked(), asked, "read differently the second time");
-            assert_eq!(again.upstream_body(), sent, "edited twice");
+            assert_eq!(again.take_upstream_body(), sent, "edited twice");
         }
         Err(error) => unreachable!("no request any more: {error}"),
     }
