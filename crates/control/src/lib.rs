@@ -1,6 +1,7 @@
 //! The control protocol between gateway daemons and `coderd`, version 1: JSON over HTTP below
 //! [`PREFIX`], authenticated by a gateway key (`Authorization: Bearer cgw_…`).
 
+pub mod client;
 pub mod wire;
 
 /// Where `coderd` serves the protocol.
