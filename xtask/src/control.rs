@@ -132,6 +132,12 @@ impl Control {
         self.settle(path, self.signed(request).send_json(body))
     }
 
+    /// A `PUT` without a body.
+    pub(crate) fn put(&self, path: &str) -> Result<Answer> {
+        let request = self.agent.put(format!("{}{path}", self.url));
+        self.settle(path, self.signed(request).send_empty())
+    }
+
     pub(crate) fn patch(&self, path: &str, body: &Value) -> Result<Answer> {
         let request = self.agent.patch(format!("{}{path}", self.url));
         self.settle(path, self.signed(request).send_json(body))

@@ -7,6 +7,7 @@
 //! Invariants: nothing listens or connects beyond loopback, but for package managers asked to install; no
 //! process outlives the command that started it; no secret is printed, but the one token that `up` is for.
 
+mod bench;
 mod chaos;
 mod child;
 mod control;
@@ -52,6 +53,11 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Kill parts of the product under load and prove that nothing was lost.
     Chaos(chaos::Args),
+    /// Measure a part against what it is compared with, and against its bars.
+    Bench {
+        #[command(subcommand)]
+        part: bench::Part,
+    },
     /// Run the fake AI provider.
     FakeProvider {
         /// Passed on: `--listen`, `--key`, `--delay-ms`, `--ready-file`, `--seed`.
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
         Command::E2e(args) => e2e::run(&tree, &args),
         Command::Fuzz(args) => fuzz::run(&tree, &args),
         Command::Chaos(args) => chaos::run(&tree, &args),
+        Command::Bench { part } => bench::run(&tree, &part),
         Command::FakeProvider { rest } => tree.cargo_status(
             ["run", "-q", "-p", "testkit", "--bin", "fake-provider", "--"]
                 .iter()

@@ -54,8 +54,19 @@ impl Tree {
     }
 
     /// The cargo that runs this tool.
+    ///
+    /// Without what the cargo that runs this tool told it about the tool's own package: build scripts that
+    /// look at such variables, ring's for one, would run again, and all that depends on them would be
+    /// built anew, each time that cargo is run now from here and now by hand.
     pub(crate) fn cargo(&self) -> Command {
-        self.command(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+        let mut command =
+            self.command(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+        for (name, _) in env::vars_os() {
+            if of_a_package(&name.to_string_lossy()) {
+                command.env_remove(name);
+            }
+        }
+        command
     }
 
     /// Runs cargo with everything it prints shown.
@@ -99,6 +110,13 @@ impl Tree {
         let whole: Option<Vec<PathBuf>> = built.into_iter().collect();
         whole.context("cargo built no executable of that name")
     }
+}
+
+/// Whether cargo sets this variable to tell a program about its own package.
+fn of_a_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.starts_with(begin))
+        || ["CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"]
+            .contains(&name)
 }
 
 /// Runs a command to its end with everything it prints shown.
