@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use stdx::{Lifecycle, Stopping};
 
+use crate::breaker::{Ticket, Verdict};
 use crate::facts::ErrorType;
 use crate::limits::{Held, Limits};
 use crate::ports::BoxFuture;
@@ -25,7 +26,7 @@ mod whole;
 
 pub(crate) use attempts::{Credential, Failure, Keys};
 pub(crate) use ledger::{Books, Failed, Ledger, Settling};
-pub(crate) use run::{Job, run};
+pub(crate) use run::{Job, refuse, run};
 
 /// How long the driver waits for what.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,10 @@ pub(crate) struct Exchange {
     ledger: Ledger,
     /// The request's body until it was sent, then copies of the answer.
     held: Held,
+    /// Tells the circuit breaker how it went.
+    ticket: Option<Ticket>,
+    /// What the exchange says about the provider, when the record does not tell.
+    verdict: Option<Verdict>,
     /// What came before there was a relay to understand it.
     early: Option<Early>,
     /// Whether any byte of the answer has been released.
@@ -86,8 +91,13 @@ struct Early {
 }
 
 impl Exchange {
-    pub(crate) fn new(interceptor: Box<dyn Interceptor>, ledger: Ledger, held: Held) -> Self {
-        Self { interceptor, ledger, held, early: None, relayed: false }
+    pub(crate) fn new(
+        interceptor: Box<dyn Interceptor>,
+        ledger: Ledger,
+        held: Held,
+        ticket: Option<Ticket>,
+    ) -> Self {
+        Self { interceptor, ledger, held, ticket, verdict: None, early: None, relayed: false }
     }
 
     fn understand_early(&mut self) {
@@ -115,6 +125,13 @@ impl Exchange {
         let of_provider = finish.error.map(|error| Failed { quoted, ..error.into() });
         let error = fault.map(Failed::from).or(of_provider);
         let failed = error.is_some();
+        if let Some(ticket) = &mut self.ticket {
+            let of_record = match ended {
+                Ended::ShuttingDown => Verdict::Nothing,
+                _ => Verdict::of_record(error.as_ref().map(|error| error.kind)),
+            };
+            ticket.settle(self.verdict.unwrap_or(of_record));
+        }
         let settling = self.ledger.close(self.interceptor.take_notes(), error);
         Ending { trailer: finish.trailer, failed, settling }
     }

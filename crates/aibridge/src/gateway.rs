@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use stdx::{SharedClock, SharedRng, cut};
 use tokio::time::timeout;
 
+use crate::breaker::Breakers;
 use crate::dialect::{Dialect, Fault};
 use crate::driver::{Books, Failure, Terms};
 use crate::headers::{GOVERNANCE_REQUEST_ID, GOVERNANCE_TOKEN};
@@ -59,6 +60,7 @@ type ClientBody = UnsyncBoxBody<Bytes, BoxError>;
 pub struct Gateway {
     settings: GatewaySettings,
     limits: Arc<Limits>,
+    breakers: Option<Arc<Breakers>>,
     authenticator: Arc<dyn Authenticator>,
     books: Arc<Books>,
     upstream: Upstream,
@@ -103,6 +105,9 @@ impl Gateway {
         });
         Arc::new(Self {
             upstream: Upstream::new(settings.timeouts.connect),
+            breakers: settings
+                .breaker
+                .map(|breaker| Breakers::new(breaker, Arc::clone(&books.metrics))),
             settings,
             limits,
             authenticator,
@@ -120,6 +125,7 @@ impl Gateway {
         Arc::new(Self {
             settings: self.settings.clone(),
             limits: Arc::clone(&self.limits),
+            breakers: self.breakers.clone(),
             authenticator: Arc::clone(&self.authenticator),
             books: Arc::clone(&self.books),
             upstream: self.upstream.separate(),

@@ -25,6 +25,7 @@
 //! Start reading at `gateway.rs` (the order of checks), then `driver.rs` (one exchange), then `wire.rs`
 //! (what an API has to answer).
 
+mod breaker;
 pub mod client;
 pub mod dialect;
 pub mod driver;
@@ -46,6 +47,7 @@ pub mod token;
 mod upstream;
 pub mod wire;
 
+pub use breaker::BreakerSettings;
 pub use driver::Timeouts;
 pub use gateway::{Body, BodyError, Gateway, Peer, REQUEST_BODY_MAX};
 pub use limits::LimitSettings;

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +84,7 @@ labels! {
     ByProvider { provider: Label }
     Loss { stage: &'static str }
     Refusal { reason: &'static str }
+    Breaker { provider: Label, endpoint: &'static str, model: Label }
     PoolState { provider: String, state: &'static str }
     Info { provider_name: String, provider_type: &'static str, status: &'static str }
 }
@@ -103,6 +105,9 @@ pub(crate) struct Metrics {
     failovers: Histograms<ByProvider>,
     lost: Family<Loss, Counter>,
     refusals: Family<Refusal, Counter>,
+    breaker_state: Family<Breaker, Gauge<f64, AtomicU64>>,
+    breaker_trips: Family<Breaker, Counter>,
+    breaker_rejects: Family<Breaker, Counter>,
     reload: Gauge,
     reload_success: Gauge,
     models: Capped,
@@ -165,6 +170,9 @@ impl Metrics {
             failovers: table(r, "key_pool_failover_attempts", "Keys tried per request", histograms(attempt_buckets)),
             lost: family(r, "records_lost", "Batches of facts that could not be recorded"),
             refusals: family(r, "refusals", "Requests refused before they were recorded, by reason"),
+            breaker_state: family(r, "circuit_breaker_state", "State of each circuit: 0 closed, 0.5 half-open, 1 open"),
+            breaker_trips: family(r, "circuit_breaker_trips", "Times that a circuit opened"),
+            breaker_rejects: family(r, "circuit_breaker_rejects", "Requests refused because their circuit was open"),
             reload: table(r, "providers_last_reload_timestamp_seconds", "When the providers were last installed, with errors or not", Gauge::default()),
             reload_success: table(r, "providers_last_reload_success_timestamp_seconds", "When the providers were last installed without an error in any row", Gauge::default()),
             models: Capped::default(),
@@ -231,6 +239,18 @@ impl Metrics {
         self.refusals.get_or_create(&Refusal { reason }).inc();
     }
 
+    pub(crate) fn breaker_state(&self, subject: &Subject, state: f64) {
+        self.breaker_state.get_or_create(&breaker(subject)).set(state);
+    }
+
+    pub(crate) fn breaker_tripped(&self, subject: &Subject) {
+        self.breaker_trips.get_or_create(&breaker(subject)).inc();
+    }
+
+    pub(crate) fn breaker_rejected(&self, subject: &Subject) {
+        self.breaker_rejects.get_or_create(&breaker(subject)).inc();
+    }
+
     pub(crate) fn passed_through(&self, provider: &str, route: &'static str, method: &'static str) {
         let provider = provider.into();
         self.passthrough.get_or_create(&Passthrough { provider, route, method }).inc();
@@ -258,6 +278,14 @@ impl Metrics {
         if clean {
             self.reload_success.set(unix_seconds);
         }
+    }
+}
+
+fn breaker(subject: &Subject) -> Breaker {
+    Breaker {
+        provider: Arc::clone(&subject.provider),
+        endpoint: subject.route,
+        model: Arc::clone(&subject.model),
     }
 }
 

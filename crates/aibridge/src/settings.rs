@@ -2,6 +2,7 @@
 
 use stdx::Lifecycle;
 
+use crate::breaker::BreakerSettings;
 use crate::driver::Timeouts;
 use crate::limits::LimitSettings;
 
@@ -20,6 +21,8 @@ pub struct GatewaySettings {
     pub timeouts: Timeouts,
     /// What one replica takes on at most.
     pub limits: LimitSettings,
+    /// When a provider that fails is left alone; never if absent.
+    pub breaker: Option<BreakerSettings>,
 }
 
 impl GatewaySettings {
@@ -33,6 +36,7 @@ impl GatewaySettings {
             metrics_by_initiator: false,
             timeouts: Timeouts::default(),
             limits: LimitSettings::default(),
+            breaker: None,
         }
     }
 
@@ -48,6 +52,12 @@ impl GatewaySettings {
                 rate_per_second: options.rate_limit,
                 memory_max_bytes: options.memory_max.0,
             },
+            breaker: options.circuit_breaker_enabled.then_some(BreakerSettings {
+                failure_threshold: options.circuit_breaker_failure_threshold,
+                interval: options.circuit_breaker_interval,
+                timeout: options.circuit_breaker_timeout,
+                max_requests: options.circuit_breaker_max_requests,
+            }),
             timeouts: Timeouts {
                 first_byte: options.first_byte_timeout,
                 stream_idle: options.stream_idle_timeout,
@@ -69,6 +79,11 @@ impl GatewaySettings {
         "gateway.first_byte_timeout",
         "gateway.stream_idle_timeout",
         "gateway.blocking_timeout",
+        "gateway.circuit_breaker_enabled",
+        "gateway.circuit_breaker_failure_threshold",
+        "gateway.circuit_breaker_interval",
+        "gateway.circuit_breaker_timeout",
+        "gateway.circuit_breaker_max_requests",
     ];
 }
 
@@ -91,14 +106,16 @@ mod tests {
 
     #[test]
     fn every_option_that_is_said_to_have_an_effect_has_one() {
-        let plain = settings(&[]);
+        // What there is to say about circuits matters only once there are some.
+        const ON: (&str, &str) = ("CODER_AI_GATEWAY_CIRCUIT_BREAKER_ENABLED", "true");
+        let plain = settings(&[ON]);
         for field in GatewaySettings::OPTIONS {
             let row = config::rows().find(|row| row.field == *field).unwrap();
             let values = ["false", "true", "7", "7s", "7MiB"];
             let changed = values.into_iter().filter(|value| {
                 let env = Environment::from_pairs([(row.env, *value), ("HOME", "/x")]);
                 let read = config::load(Daemon::Coderd, &[], &env);
-                read.is_ok() && settings(&[(row.env, *value)]) != plain
+                read.is_ok() && settings(&[ON, (row.env, *value)]) != plain
             });
             assert!(changed.count() > 0, "{field}");
         }

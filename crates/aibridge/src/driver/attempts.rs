@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use stdx::{Clock, Rng};
 
+use crate::breaker::Verdict;
 use crate::dialect::{Dialect, Fault};
 use crate::facts::CredentialKind;
 use crate::gateway::Body;
@@ -20,11 +21,13 @@ pub(crate) struct Failure {
     pub(crate) fault: Fault,
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
+    /// Whether the provider was asked.
+    pub(crate) asked: bool,
 }
 
 impl Failure {
     pub(crate) fn new(fault: Fault, message: impl Into<String>) -> Self {
-        Self { fault, message: message.into(), retry_after: None }
+        Self { fault, message: message.into(), retry_after: None, asked: false }
     }
 
     pub(crate) fn too_large() -> Self {
@@ -37,6 +40,15 @@ impl Failure {
         let seconds = patience.as_secs();
         let text = format!("the request body did not arrive within {seconds} seconds");
         Self::new(Fault::BodyTimeout, text)
+    }
+
+    /// What it says about the provider.
+    pub(crate) const fn verdict(&self) -> Verdict {
+        match self.fault {
+            Fault::Upstream | Fault::UpstreamTimeout => Verdict::Ill,
+            Fault::KeysLimited if self.asked => Verdict::Ill,
+            _ => Verdict::Nothing,
+        }
     }
 
     /// The answer that the client gets. When to come back is rounded up to whole seconds and spread by a
@@ -157,10 +169,10 @@ impl Keys<'_> {
         if attempts > 0 {
             self.metrics.attempts(&self.provider.name, attempts);
         }
-        Err(self.exhausted())
+        Err(self.exhausted(attempts > 0))
     }
 
-    fn exhausted(&self) -> Failure {
+    fn exhausted(&self, asked: bool) -> Failure {
         let exhausted = self.provider.pool.exhausted(self.clock.now());
         self.metrics.pool_exhausted(&self.provider.name, exhausted.limited);
         let (fault, message) = if exhausted.limited {
@@ -168,7 +180,12 @@ impl Keys<'_> {
         } else {
             (Fault::KeysRefused, "all configured keys failed authentication")
         };
-        Failure { fault, message: message.to_owned(), retry_after: Some(exhausted.retry_after) }
+        Failure {
+            fault,
+            message: message.to_owned(),
+            retry_after: Some(exhausted.retry_after),
+            asked,
+        }
     }
 
     async fn once(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {

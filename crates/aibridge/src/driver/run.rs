@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::stream::StreamBody;
 use super::whole::{Begun, WholeBody};
 use super::{Credential, Early, Exchange, Failure, Keys, Terms, cut_off};
+use crate::breaker::Verdict;
 use crate::dialect::{Fault, error_type_of};
 use crate::facts::ErrorType;
 use crate::gateway::Body;
@@ -64,10 +65,7 @@ where
         tokio::select! {
             both = both => match both {
                 Ok((beginning, ())) => beginning,
-                Err(_) => Err(Failure::new(
-                    Fault::NotRecorded,
-                    "the request could not be recorded, so it was not answered; try again shortly",
-                )),
+                Err(_) => Err(not_recorded()),
             },
             () = cut_off(&job.terms.lifecycle, job.terms.timeouts.shutdown) => {
                 Err(Failure::new(Fault::Stopping, "the gateway is shutting down; try again shortly"))
@@ -78,6 +76,27 @@ where
         Ok(beginning) => relay(job, exchange, beginning, asked_for_stream).await,
         Err(failure) => fail(exchange, &failure, &job.terms).await,
     }
+}
+
+/// Ends an exchange of which nothing is sent.
+pub(crate) async fn refuse<R>(
+    exchange: Exchange,
+    failure: Failure,
+    recorded: R,
+    terms: &Terms,
+) -> Response<Body>
+where
+    R: Future<Output = Result<(), &'static str>> + Send,
+{
+    let failure = if recorded.await.is_ok() { failure } else { not_recorded() };
+    fail(exchange, &failure, terms).await
+}
+
+fn not_recorded() -> Failure {
+    Failure::new(
+        Fault::NotRecorded,
+        "the request could not be recorded, so it was not answered; try again shortly",
+    )
 }
 
 /// Sends the request and waits for the first byte of the answer's body: until then, a failure can still
@@ -175,6 +194,12 @@ async fn relay(
     let Beginning { head, upstream, first, length, deadline } = begun;
     // From here on the relay understands them.
     exchange.early = None;
+    if !head.status.is_success() {
+        let own_key = matches!(job.credential, Credential::Own(_));
+        exchange.verdict = Some(Verdict::of_status(head.status, own_key));
+    } else if let Some(ticket) = &mut exchange.ticket {
+        ticket.begun_well();
+    }
     let mut headers = for_client(&head.headers);
     insert_id(&mut headers, &exchange);
     let body = match first {
@@ -222,6 +247,7 @@ async fn fail(mut exchange: Exchange, failure: &Failure, terms: &Terms) -> Respo
     };
     let mut answer = failure.answer(Some(exchange.interceptor.dialect()), &*terms.limits.rng);
     insert_id(answer.headers_mut(), &exchange);
+    exchange.verdict = Some(failure.verdict());
     let error = (failure.fault.error_type(), failure.message.clone());
     let ending = exchange.end(ended, Some(error));
     if let Some(settling) = ending.settling {

@@ -11,7 +11,7 @@ use stdx::ids::InterceptionId;
 use super::{Body, ClientBody, Gateway, intake};
 use crate::client::{self, Client};
 use crate::dialect::Fault;
-use crate::driver::{Credential, Exchange, Failure, Job, Keys, Ledger, run};
+use crate::driver::{Credential, Exchange, Failure, Job, Keys, Ledger, refuse, run};
 use crate::facts::Start;
 use crate::headers::for_upstream;
 use crate::limits::{Held, LARGE_BYTES};
@@ -87,12 +87,24 @@ impl Gateway {
             program.as_str(),
             identity.user,
         );
-        let (ledger, recorded) = Ledger::open(books, start, subject).map_err(|_| {
-            Failure::new(
-                Fault::NotRecorded,
-                "the request could not be recorded, so it was not sent; try again shortly",
-            )
-        })?;
+        let (ledger, recorded) =
+            Ledger::open(books, start, Arc::clone(&subject)).map_err(|_| {
+                Failure::new(
+                    Fault::NotRecorded,
+                    "the request could not be recorded, so it was not sent; try again shortly",
+                )
+            })?;
+        let terms = self.terms(&provider);
+        let ticket = match self.breakers.as_ref().map(|breakers| breakers.admit(&subject)) {
+            None => None,
+            Some(Ok(ticket)) => Some(ticket),
+            Some(Err(wait)) => {
+                let mut failure = Failure::new(Fault::CircuitOpen, "circuit breaker is open");
+                failure.retry_after = Some(wait);
+                let exchange = Exchange::new(interceptor, ledger, held, None);
+                return Ok(refuse(exchange, failure, recorded, &terms).await);
+            }
+        };
         let actor = self.settings.send_actor_headers.then_some(&identity);
         let job = Job {
             keys: Keys {
@@ -105,9 +117,9 @@ impl Gateway {
             credential,
             uri,
             headers: for_upstream(&parts.headers, actor),
-            terms: self.terms(&provider),
+            terms,
         };
-        Ok(run(job, Exchange::new(interceptor, ledger, held), recorded).await)
+        Ok(run(job, Exchange::new(interceptor, ledger, held, ticket), recorded).await)
     }
 
     /// Finds out what the request says; not on this thread if that takes long.

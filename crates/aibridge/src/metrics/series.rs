@@ -40,6 +40,11 @@ pub(crate) struct Series {
 }
 
 impl Series {
+    /// The model as the request had it.
+    pub(crate) fn asked_model(&self) -> &str {
+        &self.asked_model
+    }
+
     /// A request of this kind is under way.
     pub(crate) fn began(&self) {
         self.in_flight.inc();

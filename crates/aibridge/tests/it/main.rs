@@ -8,6 +8,7 @@
 )]
 
 mod apis;
+mod breaker;
 mod broken;
 mod failing;
 mod happy;

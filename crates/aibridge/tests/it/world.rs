@@ -98,10 +98,31 @@ impl World {
 
     /// The value of one sample of the metrics page, 0 if absent.
     pub(crate) fn metric(&self, sample: &str) -> u64 {
-        let mut page = String::new();
-        prometheus_client::encoding::text::encode(&mut page, &self.registry).unwrap();
+        let page = self.page();
         let value = page.lines().find_map(|line| line.strip_prefix(sample));
         value.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
+    /// The same as it is written there; absent if it is not.
+    pub(crate) fn sample(&self, sample: &str) -> Option<String> {
+        let page = self.page();
+        let value = page.lines().find_map(|line| line.strip_prefix(sample));
+        value.map(|value| value.trim().to_owned())
+    }
+
+    /// Recorded requests that have not ended, of all kinds.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let page = self.page();
+        let rows = page
+            .lines()
+            .filter(|line| line.starts_with("coder_ai_gateway_interceptions_inflight{"));
+        rows.map(|row| row.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    fn page(&self) -> String {
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &self.registry).unwrap();
+        page
     }
 
     /// Serves the gateway on a socket, as a daemon would.
