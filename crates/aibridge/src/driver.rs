@@ -169,12 +169,15 @@ impl Drop for Exchange {
     }
 }
 
-/// Resolves when the process stops and the time for answers under way has passed.
+/// Resolves when the process stops and the time for answers under way has passed, or there is none.
 pub(crate) fn cut_off(lifecycle: &Lifecycle, grace: Duration) -> BoxFuture<'static, ()> {
     let stopping: Stopping = lifecycle.stopping();
     Box::pin(async move {
         stopping.wait().await;
-        tokio::time::sleep(grace).await;
+        tokio::select! {
+            () = tokio::time::sleep(grace) => {}
+            () = stopping.hurried() => {}
+        }
     })
 }
 

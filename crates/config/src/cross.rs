@@ -120,7 +120,10 @@ pub(crate) fn check(daemon: Daemon, options: &Options, values: &mut Resolution) 
             cookies(options, &mut rules);
             database(options, &mut rules);
         }
-        Daemon::Aibridged => satellite(options, &mut rules, true),
+        Daemon::Aibridged => {
+            satellite(options, &mut rules, true);
+            tls(options, &mut rules);
+        }
         Daemon::Aibridgeproxyd => {
             satellite(options, &mut rules, false);
             proxy(options, &mut rules);

@@ -84,6 +84,20 @@ impl TrustedProxies {
         self.origins.iter().any(|net| net.contains(&ip))
     }
 
+    /// Finds the client's address and removes what an untrusted peer says about it.
+    pub fn settle(&self, peer: IpAddr, headers: &mut HeaderMap) -> ClientAddr {
+        let client = self.find(peer.to_canonical(), headers);
+        if !client.is_proxied {
+            for name in &self.headers {
+                headers.remove(name);
+            }
+            for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
+                headers.remove(name);
+            }
+        }
+        client
+    }
+
     fn find(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddr {
         if !self.trusts(peer) {
             return ClientAddr { ip: peer, peer, is_proxied: false };
@@ -135,17 +149,8 @@ impl Step for ClientAddrs {
         let peer = request
             .extensions()
             .get::<ConnectInfo<SocketAddr>>()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
-        let client = self.0.find(peer, request.headers());
-        if !client.is_proxied {
-            let headers = request.headers_mut();
-            for name in &self.0.headers {
-                headers.remove(name);
-            }
-            for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
-                headers.remove(name);
-            }
-        }
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+        let client = self.0.settle(peer, request.headers_mut());
         if let Some(host) = host(&request) {
             request.extensions_mut().insert(EffectiveHost(host));
         }

@@ -34,6 +34,12 @@ pub enum HstsError {
 }
 
 impl Hsts {
+    /// The header's value.
+    #[must_use]
+    pub const fn value(&self) -> &HeaderValue {
+        &self.0
+    }
+
     /// `None` for a `max_age_secs` of 0. Options are `includeSubDomains` and `preload`, in any case.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -21,24 +21,34 @@ pub struct Lifecycle(Arc<Inner>);
 
 struct Inner {
     token: CancellationToken,
+    hurry: CancellationToken,
+    hurry_within: OnceLock<Duration>,
     tasks: TaskTracker,
     closers: Mutex<Vec<(&'static str, Duration, Closer)>>,
 }
 
 /// Tells a task that it is time to end.
 #[derive(Clone, Debug)]
-pub struct Stopping(CancellationToken);
+pub struct Stopping {
+    token: CancellationToken,
+    hurry: CancellationToken,
+}
 
 impl Stopping {
     /// Resolves when the process has begun to stop. Safe to use in `select!`.
     pub async fn wait(&self) {
-        self.0.cancelled().await;
+        self.token.cancelled().await;
+    }
+
+    /// Resolves when the process must end without the time that it usually takes.
+    pub async fn hurried(&self) {
+        self.hurry.cancelled().await;
     }
 
     /// Whether the process has begun to stop.
     #[must_use]
     pub fn begun(&self) -> bool {
-        self.0.is_cancelled()
+        self.token.is_cancelled()
     }
 }
 
@@ -60,6 +70,8 @@ impl Lifecycle {
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             token: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+            hurry_within: OnceLock::new(),
             tasks: TaskTracker::new(),
             closers: Mutex::new(Vec::new()),
         }))
@@ -89,7 +101,7 @@ impl Lifecycle {
     /// The signal that the process has begun to stop.
     #[must_use]
     pub fn stopping(&self) -> Stopping {
-        Stopping(self.0.token.clone())
+        Stopping { token: self.0.token.clone(), hurry: self.0.hurry.clone() }
     }
 
     /// Registers a last step, run by [`Lifecycle::stop`] once all tasks have ended, newest first.
@@ -107,11 +119,34 @@ impl Lifecycle {
         self.0.token.cancel();
     }
 
+    /// The same, and nobody may take their time: what serves others is cut off, and [`Lifecycle::stop`] waits
+    /// for tasks for no longer than `within`. The first call counts.
+    pub fn hurry(&self, within: Duration) {
+        self.0.hurry_within.get_or_init(|| within);
+        self.0.hurry.cancel();
+        self.begin_stop();
+    }
+
     /// Ends everything: signal, wait for the tasks up to `deadline`, then the closers in reverse order.
     pub async fn stop(&self, deadline: Duration) {
         self.begin_stop();
         self.0.tasks.close();
-        if tokio::time::timeout(deadline, self.0.tasks.wait()).await.is_err() {
+        let over = async {
+            tokio::select! {
+                () = tokio::time::sleep(deadline) => {}
+                () = async {
+                    self.0.hurry.cancelled().await;
+                    let within = self.0.hurry_within.get().copied().unwrap_or_default();
+                    tokio::time::sleep(within).await;
+                } => {}
+            }
+        };
+        let in_time = tokio::select! {
+            biased;
+            () = self.0.tasks.wait() => true,
+            () = over => false,
+        };
+        if !in_time {
             tracing::warn!(tasks = self.0.tasks.len(), "tasks did not end in time");
         }
         loop {
@@ -129,6 +164,23 @@ impl Lifecycle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_is_hurried_gets_little_time() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn("stubborn", std::future::pending());
+        let stopping = lifecycle.stopping();
+        let began = tokio::time::Instant::now();
+        let hurry = async {
+            stopping.wait().await;
+            lifecycle.hurry(Duration::from_millis(20));
+            lifecycle.hurry(Duration::from_mins(1));
+            stopping.hurried().await;
+        };
+        tokio::join!(lifecycle.stop(Duration::from_mins(1)), hurry);
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(20) && took < Duration::from_secs(30), "{took:?}");
+    }
 
     #[tokio::test]
     async fn stop_waits_for_tasks_then_closes_in_reverse() {

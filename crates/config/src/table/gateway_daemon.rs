@@ -1,6 +1,7 @@
 //! The gateway as a program: where it listens, who it is, where it keeps what is not yet recorded.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use stdx::Secret;
 use url::Url;
@@ -22,6 +23,11 @@ options! {
             name: "Coder URL", env: "CODER_URL", flag: "url", check: Some(check::base_url),
             daemons: SATELLITES,
         },
+        /// Authorities in PEM that may vouch for coderd, besides those that this machine trusts.
+        coderd_ca_file: Option<PathBuf> = "" {
+            name: "Coder URL CA File", env: "CODER_URL_CA_FILE", flag: "url-ca-file",
+            daemons: SATELLITES,
+        },
         /// The key (`cgw_...`) by which a gateway daemon proves to coderd who it is.
         key: Option<Secret<String>> = "" {
             name: "AI Gateway Key", env: "CODER_AI_GATEWAY_KEY", flag: "ai-gateway-key",
@@ -32,6 +38,24 @@ options! {
             name: "AI Gateway Listen Address", env: "CODER_AI_GATEWAY_LISTEN_ADDR",
             flag: "ai-gateway-listen-addr", yaml: "listen_addr", group: &AI_GATEWAY,
             daemons: &[Daemon::Aibridged],
+        },
+        /// Threads that serve AI requests. A connection stays on the thread that it is given to.
+        ///
+        /// 0 means one per processor.
+        threads: u32 = "0" {
+            name: "AI Gateway Threads", env: "CODER_AI_GATEWAY_THREADS",
+            flag: "ai-gateway-threads", yaml: "threads", group: &AI_GATEWAY,
+            daemons: &[Daemon::Aibridged], range: Some((0, 1_024)),
+        },
+        /// How long identities that coderd has confirmed are served while it cannot be reached, counted from
+        /// the last confirmation. 0 serves none.
+        ///
+        /// Who is revoked meanwhile is served until coderd is back or this time is over; an expired token is
+        /// never accepted.
+        identity_grace: Duration = "1h" {
+            name: "AI Gateway Identity Grace", env: "CODER_AI_GATEWAY_IDENTITY_GRACE",
+            flag: "ai-gateway-identity-grace", yaml: "identity_grace", group: &AI_GATEWAY,
+            daemons: &[Daemon::Aibridged], range: Some((0, 7 * 86_400_000_000_000)),
         },
         /// Directory for records of AI requests that coderd has not yet acknowledged.
         ///

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ALL, options};
+use super::{ALL, GATEWAYS, options};
 use crate::check;
 use crate::groups::TLS;
 use crate::value::{HostPort, TlsClientAuth, TlsVersion};
@@ -10,10 +10,10 @@ use crate::value::{HostPort, TlsClientAuth, TlsVersion};
 options! {
     /// Serving and asking by TLS.
     Tls at "tls" {
-        /// Serve by TLS.
+        /// Serve by TLS. aibridged then serves nothing else on its address.
         enable: bool = "false" {
             name: "TLS Enable", env: "CODER_TLS_ENABLE", flag: "tls-enable", yaml: "enable",
-            group: &TLS, json: "tls.enable",
+            group: &TLS, json: "tls.enable", daemons: GATEWAYS,
         },
         /// The address on which TLS is served, if it is on.
         address: Option<HostPort> = "127.0.0.1:3443" {
@@ -25,28 +25,28 @@ options! {
         /// A client gets the first certificate that fits the name it asks for.
         cert_files: Vec<PathBuf> = "" {
             name: "TLS Certificate Files", env: "CODER_TLS_CERT_FILE", flag: "tls-cert-file",
-            yaml: "certFiles", group: &TLS, json: "tls.cert_file",
+            yaml: "certFiles", group: &TLS, json: "tls.cert_file", daemons: GATEWAYS,
         },
         /// Private keys in PEM, in the order of the certificate files.
         key_files: Vec<PathBuf> = "" {
             name: "TLS Key Files", env: "CODER_TLS_KEY_FILE", flag: "tls-key-file",
-            yaml: "keyFiles", group: &TLS, json: "tls.key_file",
+            yaml: "keyFiles", group: &TLS, json: "tls.key_file", daemons: GATEWAYS,
         },
         /// Authorities in PEM that sign the certificates of clients.
         client_ca_file: Option<PathBuf> = "" {
             name: "TLS Client CA File", env: "CODER_TLS_CLIENT_CA_FILE",
             flag: "tls-client-ca-file", yaml: "clientCAFile", group: &TLS,
-            json: "tls.client_ca_file",
+            json: "tls.client_ca_file", daemons: GATEWAYS,
         },
         /// What is asked of clients.
         client_auth: TlsClientAuth = "none" {
             name: "TLS Client Auth", env: "CODER_TLS_CLIENT_AUTH", flag: "tls-client-auth",
-            yaml: "clientAuth", group: &TLS, json: "tls.client_auth",
+            yaml: "clientAuth", group: &TLS, json: "tls.client_auth", daemons: GATEWAYS,
         },
         /// The lowest TLS version that is accepted.
         min_version: TlsVersion = "tls12" {
             name: "TLS Minimum Version", env: "CODER_TLS_MIN_VERSION", flag: "tls-min-version",
-            yaml: "minVersion", group: &TLS, json: "tls.min_version",
+            yaml: "minVersion", group: &TLS, json: "tls.min_version", daemons: GATEWAYS,
         },
         /// Certificate that the server shows when it asks login providers. Needs the key.
         client_cert_file: Option<PathBuf> = "" {
@@ -64,7 +64,7 @@ options! {
         ciphers: Vec<String> = "" {
             name: "TLS Ciphers", env: "CODER_TLS_CIPHERS", flag: "tls-ciphers",
             yaml: "tlsCiphers", group: &TLS, json: "tls.supported_ciphers",
-            check: Some(check::ciphers),
+            check: Some(check::ciphers), daemons: GATEWAYS,
         },
         /// Seconds for which browsers shall insist on https (`max-age` of the
         /// `Strict-Transport-Security` header). 0 sends no header.
