@@ -75,7 +75,7 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
         let address = &options.introspection.prometheus_address;
         let listener = process::listen(address, "CODER_PROMETHEUS_ADDRESS").await?;
         let app = app.clone();
-        process::serve_metrics(listener, move || app.metrics.encode(), lifecycle);
+        process::serve_metrics(listener, move || app.measured(), lifecycle);
     }
     let router = app.serve(http_settings(options)?);
     for (name, listener) in listeners {

@@ -9,7 +9,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use rbac::{AllowList, ScopeName};
 use store::api_keys::{ApiKey, DeleteApiKey, ExpireApiKey, GetApiKey, GetTokenByName, ListTokens};
-use store::pubsub::{Channel, Publish};
+use store::pubsub::{Publish, Voided};
 use store::users::User;
 use store::{Constraint, Error, TxOptions};
 use utoipa_axum::routes;
@@ -259,7 +259,7 @@ async fn delete_key(cx: Cx, Path((user, id)): Path<(String, String)>) -> ApiResu
     cx.tx(TxOptions::write("delete_api_key"), async |tx| {
         let change = tx.run(DeleteApiKey { id: key.id.clone() }).await?;
         cx.audit(tx, StatusCode::NO_CONTENT, &change).await?;
-        tx.run(Publish { channel: Channel::Credentials, payload: key.id.clone() }).await?;
+        tx.run(Publish::from(Voided::ApiKey(key.id.clone()))).await?;
         Ok(())
     })
     .await?;
@@ -277,7 +277,7 @@ async fn expire_key(cx: Cx, Path((user, id)): Path<(String, String)>) -> ApiResu
     cx.tx(TxOptions::write("expire_api_key"), async |tx| {
         let change = tx.run(ExpireApiKey { id: key.id.clone(), now: cx.now }).await?;
         cx.audit(tx, StatusCode::NO_CONTENT, &change).await?;
-        tx.run(Publish { channel: Channel::Credentials, payload: key.id.clone() }).await?;
+        tx.run(Publish::from(Voided::ApiKey(key.id.clone()))).await?;
         Ok(())
     })
     .await?;

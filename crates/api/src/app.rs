@@ -14,6 +14,7 @@ use store::pubsub::Pubsub;
 use telemetry::{DuplicateMetric, Registry};
 use url::Url;
 
+use crate::daemon::Daemons;
 use crate::gateway::{self, ProviderFeed, StoreRecorder};
 
 /// What the deployment was told about itself.
@@ -52,9 +53,12 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub store: Full,
     pub authn: Authn,
+    pub resolver: Resolver,
     pub passwords: Passwords,
     pub catalog: Arc<Catalog>,
     pub gateway: Arc<Gateway>,
+    pub daemons: Daemons,
+    pub pubsub: Pubsub,
     pub clock: SharedClock,
     pub rng: SharedRng,
     pub metrics: Registry,
@@ -114,27 +118,40 @@ impl App {
         let recorder = StoreRecorder::start(store.clone(), lifecycle, &mut registry)?;
         let gateway = Gateway::new(
             gateway,
-            gateway::authenticator(resolver),
+            gateway::authenticator(resolver.clone()),
             recorder,
             Arc::clone(&clock),
             Arc::clone(&rng),
             registry.raw_mut(),
         );
-        ProviderFeed::new(store.clone(), Arc::clone(&gateway), &pubsub).start(lifecycle).await;
+        let feed = ProviderFeed::new(store.clone(), Arc::clone(&gateway), &pubsub);
+        let base = (&store, &clock, &rng);
+        let daemons = Daemons::start(base, &pubsub, feed.daemons(), &mut registry, lifecycle)?;
+        feed.start(lifecycle).await;
         let http_metrics = HttpMetrics::register(&mut registry)?;
         let passwords = Passwords::new(Arc::clone(&rng));
         Ok(Self(Arc::new(Parts {
             store,
             authn,
+            resolver,
             passwords,
             catalog,
             gateway,
+            daemons,
+            pubsub,
             clock,
             rng,
             metrics: registry,
             http_metrics,
             settings,
         })))
+    }
+
+    /// The metrics of the process as they are now, in the text format.
+    #[must_use]
+    pub fn measured(&self) -> String {
+        self.daemons.measure();
+        self.metrics.encode()
     }
 
     /// The whole server: every route with every layer around it.

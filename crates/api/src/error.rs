@@ -35,6 +35,10 @@ pub enum ApiError {
     Forbidden(Error),
     /// The credential's word.
     Credential(Failure),
+    /// The gateway key of a daemon is missing, unknown or deleted.
+    GatewayKey(&'static str),
+    /// Not now; trying again will help.
+    Busy(&'static str),
     /// We failed.
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -45,6 +49,7 @@ impl fmt::Debug for ApiError {
             Self::Answer { status, body } => write!(f, "{status}: {}", body.message),
             Self::Store(error) | Self::Forbidden(error) => write!(f, "{}", stdx::chain(error)),
             Self::Credential(error) => write!(f, "{}", stdx::chain(error)),
+            Self::GatewayKey(text) | Self::Busy(text) => f.write_str(text),
             Self::Internal(error) => write!(f, "{}", stdx::chain(&**error)),
         }
     }
@@ -151,6 +156,8 @@ impl IntoResponse for ApiError {
             Self::Forbidden(_) => forbidden(),
             Self::Store(error) => from_store(&error),
             Self::Credential(failure) => from_failure(&failure),
+            Self::GatewayKey(detail) => no_gateway_key(detail),
+            Self::Busy(message) => busy(message),
             Self::Internal(error) => internal(&*error),
         }
     }
@@ -180,12 +187,7 @@ fn from_store(error: &Error) -> Response {
         ),
         Error::Unavailable(_) | Error::Serialization(_) => {
             tracing::warn!(error = %stdx::chain(error), "the database is not available");
-            let mut response = answer(
-                StatusCode::SERVICE_UNAVAILABLE,
-                &sdk::Response::message("The database is not available. Please try again."),
-            );
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECS));
-            response
+            busy("The database is not available. Please try again.")
         }
         other => internal(other),
     }
@@ -215,6 +217,27 @@ fn from_failure(failure: &Failure) -> Response {
     response
         .headers_mut()
         .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"coder\""));
+    response
+}
+
+fn no_gateway_key(detail: &str) -> Response {
+    let mut response = answer(
+        StatusCode::UNAUTHORIZED,
+        &sdk::Response {
+            message: "A valid gateway key is required.".to_owned(),
+            detail: detail.to_owned(),
+            validations: Vec::new(),
+        },
+    );
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"coder-ai-gateway\""));
+    response
+}
+
+fn busy(message: &str) -> Response {
+    let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, &sdk::Response::message(message));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECS));
     response
 }
 

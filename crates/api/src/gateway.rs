@@ -6,7 +6,7 @@ mod recorder;
 use std::sync::Arc;
 
 use aibridge::ports::{Authenticator, BoxFuture, Identity, Refused};
-use authn::{Failure, Resolver};
+use authn::{Authenticated, Failure, Resolver};
 use axum::Router;
 use axum::body::Body as HttpBody;
 use axum::extract::{Request, State};
@@ -25,6 +25,10 @@ use crate::json::answer;
 /// Where the gateway is mounted: its present name and its old one.
 pub(crate) const PREFIXES: [&str; 2] = ["/api/v2/ai-gateway", "/api/v2/aibridge"];
 
+/// What is said when the operator has turned the gateway off.
+pub(crate) const DISABLED: &str =
+    "The AI gateway is disabled. Set CODER_AI_GATEWAY_ENABLED=true to enable it.";
+
 /// Above the gateway's own bound, so that it refuses in the client's dialect.
 const BODY_BYTES_MAX: u64 = 2 * aibridge::REQUEST_BODY_MAX as u64;
 
@@ -40,8 +44,7 @@ pub(crate) fn routes() -> Router<App> {
 
 async fn serve(State(app): State<App>, mut request: Request) -> Response {
     if !app.settings.gateway_enabled {
-        let message = "The AI gateway is disabled. Set CODER_AI_GATEWAY_ENABLED=true to enable it.";
-        return answer(StatusCode::NOT_FOUND, &sdk::Response::message(message));
+        return answer(StatusCode::NOT_FOUND, &sdk::Response::message(DISABLED));
     }
     let Some(uri) = strip_prefix(request.uri()) else {
         return answer(StatusCode::NOT_FOUND, &sdk::Response::message("Route not found."));
@@ -75,23 +78,34 @@ fn strip_prefix(uri: &Uri) -> Option<Uri> {
 pub struct KeyAuthenticator(pub Resolver);
 
 impl Authenticator for KeyAuthenticator {
+    fn cached(&self, token: &str) -> Option<Result<Identity, Refused>> {
+        self.0.remembered(token).map(|known| identify(Ok(known)))
+    }
+
     fn resolve<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Identity, Refused>> {
-        Box::pin(async move {
-            let caller = match self.0.resolve(token).await {
-                Ok(caller) => caller,
-                Err(failure) => return Err(refusal(&failure)),
-            };
-            // The gateway is for whoever may have a conversation of their own recorded.
-            let own = Object::new(Resource::Interception).owner(caller.user.id.0);
-            if caller.subject.authorize(Action::Create, &own).is_err() {
-                return Err(Refused::Scope);
-            }
-            Ok(Identity {
-                user: caller.user.id.0,
-                username: caller.user.username.as_str().into(),
-                api_key_id: caller.key.id.as_str().into(),
-            })
-        })
+        Box::pin(async move { identify(self.0.resolve(token).await) })
+    }
+}
+
+fn identify(found: Result<Arc<Authenticated>, Failure>) -> Result<Identity, Refused> {
+    let caller = admit(found)?;
+    Ok(Identity {
+        user: caller.user.id.0,
+        username: caller.user.username.as_str().into(),
+        api_key_id: caller.key.id.as_str().into(),
+    })
+}
+
+/// Whether who was found may use the gateway, in this process or in a daemon: it is for whoever may have a
+/// conversation of their own recorded.
+pub(crate) fn admit(
+    found: Result<Arc<Authenticated>, Failure>,
+) -> Result<Arc<Authenticated>, Refused> {
+    let caller = found.map_err(|failure| refusal(&failure))?;
+    let own = Object::new(Resource::Interception).owner(caller.user.id.0);
+    match caller.subject.authorize(Action::Create, &own) {
+        Ok(()) => Ok(caller),
+        Err(_) => Err(Refused::Scope),
     }
 }
 

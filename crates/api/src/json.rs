@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
 
+/// Longest path to a field that is repeated to the client.
+const FIELD_BYTES_MAX: usize = 128;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// A JSON answer: HTML characters escaped, a newline at the end, as clients know it.
@@ -81,10 +84,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         if bytes.is_empty() {
             return Err(ApiError::bad_request("Request body must be valid JSON.", "EOF"));
         }
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| ApiError::bad_request("Request body must be valid JSON.", why(&error)))
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            let detail = match field::<T>(&bytes) {
+                Some(field) => format!("{field}: {}", why(&error)),
+                None => why(&error),
+            };
+            ApiError::bad_request("Request body must be valid JSON.", detail)
+        })
     }
+}
+
+/// Which field is wrong, such as `facts[3].model`. Only asked once it is known that one is: to keep track of it
+/// costs time.
+fn field<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
+    let parser = &mut serde_json::Deserializer::from_slice(bytes);
+    let error = serde_path_to_error::deserialize::<_, T>(parser).err()?;
+    let path = error.path().to_string();
+    // Long ones are made of what the client sent in place of names.
+    let tells = error.inner().is_data() && path != "." && path.len() <= FIELD_BYTES_MAX;
+    tells.then_some(path)
 }
 
 /// What the parser says, unless it would repeat a value: a password of the wrong type must not come back.

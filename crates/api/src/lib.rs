@@ -6,7 +6,7 @@
 //! own rule. What changes something runs in a transaction together with its audit row.
 //!
 //! The AI gateway is served under `/api/v2/aibridge` and `/api/v2/ai-gateway`; [`gateway`] gives it identity
-//! and a place for its records.
+//! and a place for its records. Gateways in processes of their own get the same through [`daemon`].
 
 mod app;
 mod csrf;
@@ -21,7 +21,9 @@ mod search;
 mod ai_providers;
 mod api_keys;
 mod audit_logs;
+mod daemon;
 mod deployment;
+mod gateway_keys;
 mod interceptions;
 mod sessions;
 mod users;

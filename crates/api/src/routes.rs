@@ -14,7 +14,8 @@ use crate::csrf;
 use crate::cx::precheck;
 use crate::json::answer;
 use crate::{
-    ai_providers, api_keys, audit_logs, deployment, gateway, interceptions, sessions, users,
+    ai_providers, api_keys, audit_logs, daemon, deployment, gateway, gateway_keys, interceptions,
+    sessions, users,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -36,15 +37,26 @@ struct Document;
 /// The routes of one noun, collected with their documentation.
 pub(crate) type Routes = OpenApiRouter<App>;
 
+/// Where the keys of gateway daemons are, by their names of today and before.
+const GATEWAY_KEYS: [&str; 4] =
+    ["/ai-gateway/keys", "/ai-gateway/coderd-keys", "/aibridge/keys", "/aibridge/coderd-keys"];
+
+fn recorded() -> Routes {
+    interceptions::routes().merge(sessions::routes())
+}
+
 fn documented() -> Routes {
-    let api = Routes::new()
+    let mut api = Routes::new()
         .merge(deployment::api_routes())
         .merge(users::routes())
         .merge(api_keys::routes())
         .nest("/ai/providers", ai_providers::routes())
         .merge(audit_logs::routes())
-        .nest("/aibridge", interceptions::routes().merge(sessions::routes()))
-        .nest("/ai-gateway", interceptions::routes().merge(sessions::routes()));
+        .nest("/aibridge", recorded())
+        .nest("/ai-gateway", recorded());
+    for path in GATEWAY_KEYS {
+        api = api.nest(path, gateway_keys::routes());
+    }
     Routes::with_openapi(Document::openapi()).nest("/api/v2", api)
 }
 
@@ -66,11 +78,12 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(api)
         .merge(deployment::root_routes())
         .merge(gateway::routes())
+        .merge(daemon::routes(app))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)
         .with_state(app.clone())
 }
 
-async fn unknown_route(_: Request) -> Response {
+pub(crate) async fn unknown_route(_: Request) -> Response {
     answer(StatusCode::NOT_FOUND, &sdk::Response::message("Route not found."))
 }

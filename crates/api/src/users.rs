@@ -1,6 +1,7 @@
-//! The first user, signing in and out, and oneself.
+//! The first user, signing in and out, oneself, and the status of accounts.
 
 mod session;
+mod status;
 
 use std::sync::LazyLock;
 
@@ -28,6 +29,8 @@ pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(has_first_user, create_first_user))
         .routes(routes!(get_user))
+        .routes(routes!(status::suspend))
+        .routes(routes!(status::activate))
         .routes(routes!(session::auth_methods))
         .routes(routes!(session::login))
         .routes(routes!(session::logout))

@@ -4,6 +4,7 @@ use serde_json::json;
 use stdx::ids::OrganizationId;
 use store::ai_providers::{Provider, ProviderKey};
 use store::api_keys::ApiKey;
+use store::gateway_keys::HashedGatewayKey;
 use store::organizations::Organization;
 use store::users::User;
 use uuid::Uuid;
@@ -16,8 +17,14 @@ pub type Table = (&'static str, Columns, Columns, Columns);
 pub type Columns = &'static [&'static str];
 
 /// The columns of each audited type.
-pub const TABLES: &[Table] =
-    &[User::TABLE, ApiKey::TABLE, Organization::TABLE, Provider::TABLE, ProviderKey::TABLE];
+pub const TABLES: &[Table] = &[
+    User::TABLE,
+    ApiKey::TABLE,
+    Organization::TABLE,
+    Provider::TABLE,
+    ProviderKey::TABLE,
+    HashedGatewayKey::TABLE,
+];
 
 trait Declared {
     const TABLE: Table;
@@ -138,5 +145,17 @@ auditable! {
         track: [id => id, provider_id => provider_id],
         secret: [api_key => Some(api_key.expose().as_str())],
         ignore: [created_at],
+    }
+}
+
+auditable! {
+    HashedGatewayKey as "ai_gateway_key" {
+        id: |key| key.id.0.uuid(),
+        target: |key| key.name.clone(),
+        organization: |_| OrganizationId::nil(),
+        track: [id => id.0, name => name, secret_prefix => secret_prefix],
+        // Keys are made and removed, never changed: that there is a hash is all that a diff can tell.
+        secret: [hashed_secret => (!hashed_secret.is_empty()).then_some("set")],
+        ignore: [created_at, last_used_at],
     }
 }

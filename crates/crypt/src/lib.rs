@@ -6,7 +6,7 @@
 //! - What we must read again (provider keys, OAuth2 tokens of users) is sealed with AES-256-GCM under
 //!   the [`Keyring`] and bound to its [`Place`]: table, column and row.
 //! - What people choose ([`password`]) is hashed slowly, with argon2id.
-//! - What we generate ([`token`]) has enough entropy for one plain SHA-256.
+//! - What we generate ([`token`], [`gateway_key`]) has enough entropy for one plain SHA-256.
 //!
 //! It refuses to know where values are stored, who may read them, and what time it is. Randomness comes
 //! in as a `stdx::Rng`.
@@ -18,6 +18,7 @@
 //! Start with [`Keyring::seal`] and [`Keyring::open`].
 
 mod digest;
+pub mod gateway_key;
 mod keyring;
 pub mod password;
 mod place;

@@ -88,7 +88,7 @@ pub const AI_PROVIDER_SEEDER: SystemRole = SystemRole {
 };
 
 /// Turns a credential into a subject, before there is one: finds key and user, notes their last use,
-/// loads organizations and groups.
+/// loads organizations and groups. The same for the keys of gateway daemons, which have no user.
 pub const AUTHENTICATOR: SystemRole = SystemRole {
     kind: SubjectKind::Authenticator,
     role: "authenticator",
@@ -98,6 +98,7 @@ pub const AUTHENTICATOR: SystemRole = SystemRole {
         (Resource::User, &[Read, Update]),
         (Resource::Organization, &[Read]),
         (Resource::Group, &[Read]),
+        (Resource::AiGatewayKey, &[Read, Update]),
     ],
 };
 

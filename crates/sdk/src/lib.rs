@@ -8,6 +8,7 @@ mod ai_providers;
 mod api_keys;
 mod audit;
 mod deployment;
+mod gateway_keys;
 mod interceptions;
 mod response;
 mod timestamp;
@@ -22,6 +23,7 @@ pub use api_keys::{
 };
 pub use audit::{AuditAction, AuditDiffField, AuditLog, AuditLogResponse, MinimalOrganization};
 pub use deployment::{BuildInfo, Readiness, ReadinessCheck};
+pub use gateway_keys::{CreateGatewayKeyRequest, CreateGatewayKeyResponse, GatewayKey};
 pub use interceptions::{
     AgenticAction, Interception, Interceptions, Session, SessionThreads, Sessions, Thinking,
     Thread, TokenUsage, TokenUsageSummary, ToolCall, ToolUsage, UserPrompt,

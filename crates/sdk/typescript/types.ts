@@ -176,6 +176,18 @@ export interface CreateFirstUserResponse {
   user_id: string;
 }
 
+/** `POST /api/v2/ai-gateway/keys` */
+export interface CreateGatewayKeyRequest {
+  /** At most 64 lower-case letters, digits and single inner hyphens. No two keys have one name. */
+  name?: string;
+}
+
+/** The answer to it. The key is shown this once. */
+export type CreateGatewayKeyResponse = GatewayKey & {
+  /** The key itself, `cgw_…`: what a gateway daemon is configured with. */
+  key: string;
+};
+
 /** `POST /api/v2/users/{user}/keys/tokens` */
 export interface CreateTokenRequest {
   /** Entries `type:id`, either may be `*`; empty = `*:*`. */
@@ -188,6 +200,18 @@ export interface CreateTokenRequest {
   scopes?: string[];
   /** Unique per user, at most 64 characters; empty = made up. */
   token_name?: string;
+}
+
+/** A key of gateway daemons; never the key itself. */
+export interface GatewayKey {
+  created_at: Timestamp;
+  id: string;
+  /** The same under another name. */
+  key_prefix: string;
+  last_used_at?: Timestamp | null;
+  name: string;
+  /** The first eleven characters. */
+  token_prefix: string;
 }
 
 /** A fresh credential, shown this once. */
@@ -484,10 +508,44 @@ export interface Operations {
     query: { q?: string; limit?: number; offset?: number };
     response: string[];
   };
+  /** All keys of gateway daemons, oldest first, by their prefixes. */
+  "GET /api/v2/ai-gateway/coderd-keys": {
+    response: GatewayKey[];
+  };
+  /** Creates a key for gateway daemons; it is shown this once. */
+  "POST /api/v2/ai-gateway/coderd-keys": {
+    request: CreateGatewayKeyRequest;
+    response: CreateGatewayKeyResponse;
+  };
+  /**
+   * Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
+   * error.
+   */
+  "DELETE /api/v2/ai-gateway/coderd-keys/{key}": {
+    path: { key: string };
+    response: void;
+  };
   /** Recorded requests, newest first. */
   "GET /api/v2/ai-gateway/interceptions": {
     query: { q?: string; limit?: number; after_id?: string; offset?: number };
     response: Interceptions;
+  };
+  /** All keys of gateway daemons, oldest first, by their prefixes. */
+  "GET /api/v2/ai-gateway/keys": {
+    response: GatewayKey[];
+  };
+  /** Creates a key for gateway daemons; it is shown this once. */
+  "POST /api/v2/ai-gateway/keys": {
+    request: CreateGatewayKeyRequest;
+    response: CreateGatewayKeyResponse;
+  };
+  /**
+   * Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
+   * error.
+   */
+  "DELETE /api/v2/ai-gateway/keys/{key}": {
+    path: { key: string };
+    response: void;
   };
   /** Models that were asked for, by name. */
   "GET /api/v2/ai-gateway/models": {
@@ -540,10 +598,44 @@ export interface Operations {
     query: { q?: string; limit?: number; offset?: number };
     response: string[];
   };
+  /** All keys of gateway daemons, oldest first, by their prefixes. */
+  "GET /api/v2/aibridge/coderd-keys": {
+    response: GatewayKey[];
+  };
+  /** Creates a key for gateway daemons; it is shown this once. */
+  "POST /api/v2/aibridge/coderd-keys": {
+    request: CreateGatewayKeyRequest;
+    response: CreateGatewayKeyResponse;
+  };
+  /**
+   * Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
+   * error.
+   */
+  "DELETE /api/v2/aibridge/coderd-keys/{key}": {
+    path: { key: string };
+    response: void;
+  };
   /** Recorded requests, newest first. */
   "GET /api/v2/aibridge/interceptions": {
     query: { q?: string; limit?: number; after_id?: string; offset?: number };
     response: Interceptions;
+  };
+  /** All keys of gateway daemons, oldest first, by their prefixes. */
+  "GET /api/v2/aibridge/keys": {
+    response: GatewayKey[];
+  };
+  /** Creates a key for gateway daemons; it is shown this once. */
+  "POST /api/v2/aibridge/keys": {
+    request: CreateGatewayKeyRequest;
+    response: CreateGatewayKeyResponse;
+  };
+  /**
+   * Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
+   * error.
+   */
+  "DELETE /api/v2/aibridge/keys/{key}": {
+    path: { key: string };
+    response: void;
   };
   /** Models that were asked for, by name. */
   "GET /api/v2/aibridge/models": {
@@ -647,5 +739,15 @@ export interface Operations {
   "PUT /api/v2/users/{user}/keys/{keyid}/expire": {
     path: { user: string; keyid: string };
     response: void;
+  };
+  /** Makes a suspended or dormant user active. */
+  "PUT /api/v2/users/{user}/status/activate": {
+    path: { user: string };
+    response: User;
+  };
+  /** Suspends a user: nothing of theirs is accepted from now on, by no process of the deployment. */
+  "PUT /api/v2/users/{user}/status/suspend": {
+    path: { user: string };
+    response: User;
   };
 }

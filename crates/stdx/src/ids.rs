@@ -104,4 +104,6 @@ ids! {
     AuditId;
     /// One HTTP request.
     RequestId;
+    /// One key by which gateway daemons identify themselves.
+    GatewayKeyId;
 }

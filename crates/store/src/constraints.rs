@@ -6,6 +6,20 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Constraint {
+    /// `ai_gateway_keys_hash_check`
+    AiGatewayKeysHashCheck,
+    /// `ai_gateway_keys_hash_unique`
+    AiGatewayKeysHashUnique,
+    /// `ai_gateway_keys_name_check`
+    AiGatewayKeysNameCheck,
+    /// `ai_gateway_keys_name_unique`
+    AiGatewayKeysNameUnique,
+    /// `ai_gateway_keys_pkey`
+    AiGatewayKeysPkey,
+    /// `ai_gateway_keys_prefix_check`
+    AiGatewayKeysPrefixCheck,
+    /// `ai_gateway_keys_prefix_unique`
+    AiGatewayKeysPrefixUnique,
     /// `ai_provider_keys_key_fk`
     AiProviderKeysKeyFk,
     /// `ai_provider_keys_pkey`
@@ -125,6 +139,13 @@ impl Constraint {
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         match name {
+            "ai_gateway_keys_hash_check" => Self::AiGatewayKeysHashCheck,
+            "ai_gateway_keys_hash_unique" => Self::AiGatewayKeysHashUnique,
+            "ai_gateway_keys_name_check" => Self::AiGatewayKeysNameCheck,
+            "ai_gateway_keys_name_unique" => Self::AiGatewayKeysNameUnique,
+            "ai_gateway_keys_pkey" => Self::AiGatewayKeysPkey,
+            "ai_gateway_keys_prefix_check" => Self::AiGatewayKeysPrefixCheck,
+            "ai_gateway_keys_prefix_unique" => Self::AiGatewayKeysPrefixUnique,
             "ai_provider_keys_key_fk" => Self::AiProviderKeysKeyFk,
             "ai_provider_keys_pkey" => Self::AiProviderKeysPkey,
             "ai_provider_keys_provider_fk" => Self::AiProviderKeysProviderFk,

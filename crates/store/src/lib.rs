@@ -36,6 +36,7 @@ mod stack;
 pub mod ai_providers;
 pub mod api_keys;
 pub mod audit_logs;
+pub mod gateway_keys;
 pub mod interceptions;
 pub mod locks;
 pub mod organizations;

@@ -5,6 +5,8 @@
 //! subscriber that was too slow, shows as [`Notice::Resync`]: a cache reloads on it, so a dropped notice
 //! never leaves it stale.
 
+mod voided;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
@@ -21,6 +23,8 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
 use crate::connect;
 use crate::query::{Access, Db, Fut, Permit, Query};
 
+pub use voided::Voided;
+
 /// Notices a subscriber may lag behind before it is told to resync.
 const QUEUE: usize = 2_048;
 
@@ -29,13 +33,15 @@ const QUEUE: usize = 2_048;
 pub enum Channel {
     /// A provider or one of its keys was created, changed or deleted.
     AiProviders,
-    /// A credential or its owner changed: what is cached about the named key is void.
+    /// A credential or its owner changed: what is cached about them is void. See [`Voided`].
     Credentials,
+    /// The key of a gateway daemon was deleted; the payload is its identifier.
+    GatewayKeys,
 }
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::AiProviders, Self::Credentials];
+    pub const ALL: [Self; 3] = [Self::AiProviders, Self::Credentials, Self::GatewayKeys];
 
     /// The channel's name.
     #[must_use]
@@ -43,6 +49,7 @@ impl Channel {
         match self {
             Self::AiProviders => "ai_providers_changed",
             Self::Credentials => "credentials_changed",
+            Self::GatewayKeys => "ai_gateway_keys_changed",
         }
     }
 }

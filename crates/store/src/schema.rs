@@ -6,6 +6,27 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
+    /// Table `ai_gateway_keys`.
+    ai_gateway_keys (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `name`.
+        name -> Text,
+        /// Column `secret_prefix`.
+        secret_prefix -> Text,
+        /// Column `hashed_secret`.
+        hashed_secret -> Bytea,
+        /// Column `last_used_at`.
+        last_used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
     /// Table `ai_provider_keys`.
     ai_provider_keys (id) {
         /// Column `id`.

@@ -7,10 +7,15 @@ use stdx::Lifecycle;
 use store::ai_providers::ListServed;
 use store::pubsub::{Channel, Pubsub, Subscription};
 use store::{Call, Error, Full, Store as _};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::daemon::{ProviderSet, to_wire};
 
 /// How long a lost notice can go unhealed.
 const POLL: Duration = Duration::from_mins(1);
+/// How soon a failed load is repeated.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Reads all live providers and their keys as the gateway wants them, in one state of the database.
 ///
@@ -35,57 +40,72 @@ pub async fn load_specs(store: &Full) -> Result<Vec<ProviderSpec>, Error> {
     Ok(specs.collect())
 }
 
-/// Keeps a gateway's providers as the database has them.
+/// Keeps the providers of the gateway and of its daemons as the database has them: read once for all.
 #[derive(Debug)]
 pub struct ProviderFeed {
     store: Full,
     gateway: Arc<Gateway>,
     notices: Subscription,
+    daemons: watch::Sender<ProviderSet>,
 }
 
 impl ProviderFeed {
     /// Subscribes before it reads, so that no change falls in between.
     #[must_use]
     pub fn new(store: Full, gateway: Arc<Gateway>, pubsub: &Pubsub) -> Self {
-        Self { store, gateway, notices: pubsub.subscribe(Channel::AiProviders) }
+        let notices = pubsub.subscribe(Channel::AiProviders);
+        Self { store, gateway, notices, daemons: watch::Sender::new(None) }
+    }
+
+    /// What daemons get.
+    pub(crate) fn daemons(&self) -> watch::Receiver<ProviderSet> {
+        self.daemons.subscribe()
     }
 
     /// Loads once, then follows the notices in the background. A failed load keeps the previous providers;
     /// failing at start is a warning, because zero providers are fine.
     pub async fn start(self, lifecycle: &Lifecycle) {
-        self.reload().await;
+        let pause = self.reload().await;
         let stopping = lifecycle.stopping();
         lifecycle.spawn("ai-providers", async move {
             tokio::select! {
-                () = self.follow() => {}
+                () = self.follow(pause) => {}
                 () = stopping.wait() => {}
             }
         });
     }
 
-    async fn follow(mut self) {
-        let mut poll = interval(POLL);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        poll.tick().await;
+    async fn follow(mut self, mut pause: Duration) {
         let mut listening = true;
         loop {
             tokio::select! {
                 // Without notices there is still the poll.
                 notice = self.notices.next(), if listening => listening = notice.is_some(),
-                _ = poll.tick() => {}
+                () = sleep(pause) => {}
             }
-            self.reload().await;
+            pause = self.reload().await;
         }
     }
 
-    async fn reload(&self) {
+    /// Returns when to look again, if nobody says earlier.
+    async fn reload(&self) -> Duration {
         match load_specs(&self.store).await {
             Ok(specs) => {
                 let statuses = self.gateway.install(&specs);
                 tracing::debug!(count = statuses.len(), "AI providers loaded");
+                let set = to_wire(specs);
+                self.daemons.send_if_modified(|last| {
+                    let is_new = last.as_ref().is_none_or(|last| last.version != set.version);
+                    if is_new {
+                        *last = Some(Arc::new(set));
+                    }
+                    is_new
+                });
+                POLL
             }
             Err(error) => {
                 tracing::warn!(error = %stdx::chain(&error), "AI providers could not be loaded");
+                RETRY
             }
         }
     }

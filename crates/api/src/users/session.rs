@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use stdx::ids::OrganizationId;
 use store::api_keys::DeleteApiKey;
-use store::pubsub::{Channel, Publish};
+use store::pubsub::{Publish, Voided};
 use store::users::User;
 use store::{Call, TxOptions};
 
@@ -134,7 +134,7 @@ pub(super) async fn logout(cx: Cx) -> ApiResult<Response> {
         let none = Value::Object(Map::new());
         let context = cx.context(StatusCode::OK);
         audit::write_with(tx, &context, &change, Action::Logout, none).await?;
-        tx.run(Publish { channel: Channel::Credentials, payload: id.clone() }).await?;
+        tx.run(Publish::from(Voided::ApiKey(id.clone()))).await?;
         Ok(())
     })
     .await?;

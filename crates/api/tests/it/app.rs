@@ -33,52 +33,32 @@ impl TestApp {
     }
 
     pub(crate) async fn with_keys(keyring: Keyring) -> Self {
+        Self::start(keyring, |_| {}).await
+    }
+
+    /// With the gateway turned off.
+    pub(crate) async fn without_gateway() -> Self {
+        Self::start(Keyring::empty(), |base| base.settings.gateway_enabled = false).await
+    }
+
+    /// As `change` wants it.
+    pub(crate) async fn start(keyring: Keyring, change: impl FnOnce(&mut Base)) -> Self {
         let db = TestDb::new().await;
-        let store = db.store_with(keyring).await.unwrap();
-        let (clock, rng) = (SystemClock::shared(), SystemRng::shared());
-        let deployment_id = api::setup::prepare(&store, &clock, &rng).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let url = format!("http://{address}");
-        let lifecycle = Lifecycle::new();
-        let base = Base {
-            store,
-            database_url: db.url().clone(),
-            settings: Settings {
-                access_url: url.parse().unwrap(),
-                version: "v0.0.0-test".to_owned(),
-                deployment_id,
-                session_duration: Duration::from_hours(24),
-                default_token_lifetime: Duration::from_hours(7 * 24),
-                max_token_lifetime: Duration::from_hours(30 * 24),
-                max_admin_token_lifetime: Duration::from_hours(7 * 24),
-                disable_password_auth: false,
-                secure_cookies: false,
-                same_site: "lax",
-                gateway_enabled: true,
-            },
-            sliding_sessions: true,
-            gateway: GatewaySettings::new(lifecycle.clone()),
-            clock,
-            rng,
-            registry: Registry::new(),
-        };
-        let app = App::start(base, &lifecycle).await.unwrap();
-        let router = app.serve(HttpSettings {
-            trusted_proxies: TrustedProxies::parse::<String, String>(&[], &[]).unwrap(),
-            build_version: HeaderValue::from_static("v0.0.0-test"),
-            hsts: None,
-        });
-        let stopping = lifecycle.stopping();
-        lifecycle.spawn("http", async move {
-            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-                .with_graceful_shutdown(async move { stopping.wait().await })
-                .await
-                .unwrap();
-        });
+        let (url, app, lifecycle) = serve(&db, keyring, change).await;
         // The client finds several providers of cryptography in a workspace build and wants to be told.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self { url, db, app, http: Client::new(), lifecycle }
+    }
+
+    /// Another process of the same deployment.
+    pub(crate) async fn twin(&self) -> Twin {
+        let (url, _, lifecycle) = serve(&self.db, Keyring::empty(), |_| {}).await;
+        Twin { url, lifecycle }
+    }
+
+    /// Asks the server to stop.
+    pub(crate) fn begin_stop(&self) {
+        self.lifecycle.begin_stop();
     }
 
     /// With the first user, signed in.
@@ -134,6 +114,69 @@ impl TestApp {
     pub(crate) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
+}
+
+/// See [`TestApp::twin`].
+pub(crate) struct Twin {
+    pub(crate) url: String,
+    lifecycle: Lifecycle,
+}
+
+impl Drop for Twin {
+    fn drop(&mut self) {
+        self.lifecycle.begin_stop();
+    }
+}
+
+/// Serves on a port of its own until its lifecycle ends.
+async fn serve(
+    db: &TestDb,
+    keyring: Keyring,
+    change: impl FnOnce(&mut Base),
+) -> (String, App, Lifecycle) {
+    let store = db.store_with(keyring).await.unwrap();
+    let (clock, rng) = (SystemClock::shared(), SystemRng::shared());
+    let deployment_id = api::setup::prepare(&store, &clock, &rng).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let lifecycle = Lifecycle::new();
+    let mut base = Base {
+        store,
+        database_url: db.url().clone(),
+        settings: Settings {
+            access_url: url.parse().unwrap(),
+            version: "v0.0.0-test".to_owned(),
+            deployment_id,
+            session_duration: Duration::from_hours(24),
+            default_token_lifetime: Duration::from_hours(7 * 24),
+            max_token_lifetime: Duration::from_hours(30 * 24),
+            max_admin_token_lifetime: Duration::from_hours(7 * 24),
+            disable_password_auth: false,
+            secure_cookies: false,
+            same_site: "lax",
+            gateway_enabled: true,
+        },
+        sliding_sessions: true,
+        gateway: GatewaySettings::new(lifecycle.clone()),
+        clock,
+        rng,
+        registry: Registry::new(),
+    };
+    change(&mut base);
+    let app = App::start(base, &lifecycle).await.unwrap();
+    let router = app.serve(HttpSettings {
+        trusted_proxies: TrustedProxies::parse::<String, String>(&[], &[]).unwrap(),
+        build_version: HeaderValue::from_static("v0.0.0-test"),
+        hsts: None,
+    });
+    let stopping = lifecycle.stopping();
+    lifecycle.spawn("http", async move {
+        axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(async move { stopping.wait().await })
+            .await
+            .unwrap();
+    });
+    (url, app, lifecycle)
 }
 
 impl Drop for TestApp {

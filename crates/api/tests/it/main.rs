@@ -4,7 +4,9 @@
 mod ai_providers;
 mod app;
 mod audit;
+mod daemon;
 mod gateway;
+mod gateway_keys;
 mod interceptions;
 mod seeding;
 mod tokens;

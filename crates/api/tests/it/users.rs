@@ -264,3 +264,60 @@ async fn text_that_the_database_cannot_hold_is_no_fault_of_ours() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_user_is_out_until_activated() {
+    let (app, owner) = TestApp::new().await;
+    let member = app.user("mia", &[]).await;
+    for (status, done) in
+        [("suspend", "suspended"), ("suspend", "suspended"), ("activate", "active")]
+    {
+        let (code, user) = owner.put(&format!("/users/mia/status/{status}"), &Value::Null).await;
+        assert_eq!(code, StatusCode::OK, "{user}");
+        assert_eq!((&user["status"], &user["username"]), (&json!(done), &json!("mia")));
+        let expected = if done == "active" { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        assert_eq!(member.get("/users/me").await.0, expected);
+    }
+    let rows = app
+        .db
+        .sql(
+            "SELECT diff->'status'->>'old', diff->'status'->>'new', resource_target FROM audit_logs
+              WHERE resource_type = 'user' AND action = 'write' ORDER BY time",
+        )
+        .await
+        .unwrap();
+    let rows: Vec<Vec<String>> =
+        rows.into_iter().map(|row| row.into_iter().map(Option::unwrap).collect()).collect();
+    assert_eq!(rows, [["active", "suspended", "mia"], ["suspended", "active", "mia"]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_suspend_whom() {
+    let (app, owner) = TestApp::new().await;
+    app.user("mia", &[]).await;
+    app.user("olga", &["owner"]).await;
+    let admin = app.user("una", &["user-admin"]).await;
+    let member = app.user("max", &[]).await;
+    let auditor = app.user("audrey", &["auditor"]).await;
+    for (who, session, target, status, message) in [
+        ("anonymous", app.anonymous(), "mia", 401, "signed out"),
+        ("member", member.clone(), "mia", 400, "must be an existing uuid or username"),
+        ("auditor", auditor, "mia", 403, "Forbidden."),
+        ("member", member, "max", 400, "You cannot suspend yourself."),
+        ("user admin", admin.clone(), "una", 400, "You cannot suspend yourself."),
+        ("user admin", admin.clone(), "olga", 400, "with the \"owner\" role"),
+        ("user admin", admin.clone(), "nobody", 400, "must be an existing uuid or username"),
+        ("owner", owner.clone(), "olga", 400, "with the \"owner\" role"),
+        ("owner", owner, "me", 400, "You cannot suspend yourself."),
+        ("user admin", admin, "mia", 200, ""),
+    ] {
+        let (seen, body) =
+            session.put(&format!("/users/{target}/status/suspend"), &Value::Null).await;
+        assert_eq!(seen.as_u16(), status, "{who} {target}: {body}");
+        let told = body["message"].as_str().unwrap_or_default();
+        assert!(told.contains(message), "{who} {target}: {body}");
+    }
+    let suspended =
+        app.db.sql("SELECT username FROM users WHERE status = 'suspended'").await.unwrap();
+    assert_eq!(suspended, [[Some("mia".to_owned())]]);
+}

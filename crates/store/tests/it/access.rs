@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rbac::Subject;
 use store::{
-    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs,
+    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, gateway_keys,
     interceptions, locks, organizations, pubsub, site_configs, users,
 };
 use testkit::TestDb;
@@ -21,6 +21,7 @@ const LISTS: &[&[&str]] = &[
     ai_providers::QUERIES,
     api_keys::QUERIES,
     audit_logs::QUERIES,
+    gateway_keys::QUERIES,
     interceptions::QUERIES,
     locks::QUERIES,
     organizations::QUERIES,
@@ -149,7 +150,7 @@ async fn nobody_gets_anything_out_of_any_query() {
 const ROWS: &str = "SELECT md5(string_agg(t, '|' ORDER BY t)) FROM (
     SELECT u::text AS t FROM users u UNION ALL SELECT k::text FROM api_keys k
     UNION ALL SELECT o::text FROM organizations o UNION ALL SELECT m::text FROM organization_members m
-    UNION ALL SELECT p::text FROM ai_providers p UNION ALL SELECT k::text FROM ai_provider_keys k
+    UNION ALL SELECT g::text FROM ai_gateway_keys g UNION ALL SELECT p::text FROM ai_providers p UNION ALL SELECT k::text FROM ai_provider_keys k
     UNION ALL SELECT s::text FROM site_configs s UNION ALL SELECT a::text FROM audit_logs a
     UNION ALL SELECT i::text FROM aibridge_interceptions i) rows";
 

@@ -7,7 +7,8 @@ use rbac::{Action, Resource};
 use serde_json::Value;
 use stdx::Secret;
 use stdx::ids::{
-    AuditId, InterceptionId, OrganizationId, ProviderId, ProviderKeyId, RequestId, UserId,
+    AuditId, GatewayKeyId, InterceptionId, OrganizationId, ProviderId, ProviderKeyId, RequestId,
+    UserId,
 };
 use store::ai_providers::{
     DeleteKey, DeleteProvider, GetProvider, InsertKey, InsertProvider, ListKeys, ListProviders,
@@ -19,6 +20,10 @@ use store::api_keys::{
 };
 use store::audit_logs::{
     AuditLog, CountAuditLogs, InsertAuditLog, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
+};
+use store::gateway_keys::{
+    DeleteGatewayKey, FindByHash, HashedGatewayKey, InsertGatewayKey, ListExisting,
+    ListGatewayKeys, TouchGatewayKeys,
 };
 use store::interceptions::{
     CompareFacts, CountInterceptions, CountSessions, EnsurePartitions, Facts, GetSession,
@@ -48,6 +53,8 @@ const KEY: ProviderKeyId =
     ProviderKeyId::new(Uuid::from_u128(0x41000000_0000_4000_8000_000000000001));
 const INTERCEPTION: InterceptionId =
     InterceptionId::new(Uuid::from_u128(0x019b76da_a800_7000_8000_000000000001));
+const GATEWAY_KEY: GatewayKeyId =
+    GatewayKeyId::new(Uuid::from_u128(0x60000000_0000_4000_8000_000000000001));
 const NEW: Uuid = Uuid::from_u128(0x99000000_0000_4000_8000_000000000001);
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -74,6 +81,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     organizations(visitor);
     api_keys(visitor);
     ai_providers(visitor);
+    gateway_keys(visitor);
     recorded(visitor);
     audit(visitor);
     deployment(visitor);
@@ -210,6 +218,23 @@ fn ai_providers(v: &mut impl Visitor) {
         Refusal::Inputs,
     );
     v.visit(DeleteKey { provider_id: PROVIDER, id: KEY }, Refusal::Inputs);
+}
+
+fn gateway_keys(v: &mut impl Visitor) {
+    let key = HashedGatewayKey {
+        id: Pk(GatewayKeyId::new(NEW)),
+        created_at: NOW,
+        name: "new".to_owned(),
+        secret_prefix: "cgw_0123456".to_owned(),
+        hashed_secret: vec![1; 32],
+        last_used_at: None,
+    };
+    v.visit(InsertGatewayKey(key), Refusal::Inputs);
+    v.visit(ListGatewayKeys, Refusal::Inputs);
+    v.visit(FindByHash { hashed_secret: vec![0x5a; 32] }, Refusal::Inputs);
+    v.visit(ListExisting { ids: vec![GATEWAY_KEY] }, Refusal::Inputs);
+    v.visit(TouchGatewayKeys { ids: vec![GATEWAY_KEY], now: NOW }, Refusal::Inputs);
+    v.visit(DeleteGatewayKey { id: GATEWAY_KEY }, Refusal::Inputs);
 }
 
 fn recorded(v: &mut impl Visitor) {

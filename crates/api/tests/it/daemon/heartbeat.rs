@@ -1,0 +1,214 @@
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Daemon, daemon, eventually, read};
+use crate::app::{Session, TestApp};
+use crate::gateway_keys::create;
+
+const REPLICA: &str = "70000000-0000-4000-8000-000000000001";
+
+fn beat(after: &Value, wait_seconds: u32) -> Value {
+    json!({
+        "replica": REPLICA, "build": "v0.0.0-test",
+        "spool": { "records": 7, "bytes": 700, "oldest_seconds": 3, "lost": 0 },
+        "after": after, "wait_seconds": wait_seconds,
+    })
+}
+
+async fn send(daemon: &Daemon, body: &Value) -> (StatusCode, Value) {
+    let request = daemon.request(Method::POST, "/heartbeat").json(body);
+    read(request.send().await.unwrap()).await
+}
+
+/// A mark after which nothing has happened yet.
+async fn mark(app: &TestApp, daemon: &Daemon) -> Value {
+    // Until the server listens, anything may have been missed, and it says so.
+    eventually("the server listens", async || {
+        app.app.pubsub.connected().await;
+        let (_, now) = send(daemon, &beat(&Value::Null, 0)).await;
+        let (_, next) = send(daemon, &beat(&now["mark"], 0)).await;
+        next["all"] == json!(false)
+    })
+    .await;
+    send(daemon, &beat(&Value::Null, 0)).await.1["mark"].clone()
+}
+
+/// Waits for news from `mark`, makes some by `change`, and returns them with the time they took.
+async fn news(
+    daemon: &Daemon,
+    mark: &Value,
+    change: impl Future<Output = ()>,
+) -> (Value, Duration) {
+    let changing = async {
+        change.await;
+        Instant::now()
+    };
+    let body = beat(mark, 20);
+    let ((status, told), changed) = tokio::join!(send(daemon, &body), changing);
+    assert_eq!(status, StatusCode::OK, "{told}");
+    (told, changed.elapsed())
+}
+
+async fn suspend(admin: &Session, name: &str) {
+    let (status, body) = admin.put(&format!("/users/{name}/status/suspend"), &Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_ends_a_token_wakes_the_daemons() {
+    let (app, owner) = TestApp::new().await;
+    let daemon = daemon(&app, &owner).await;
+    let member = app.user("mia", &[]).await;
+    let user_id = member.get("/users/me").await.1["id"].clone();
+    let mut after = mark(&app, &daemon).await;
+    for what in ["delete", "expire", "logout", "suspend", "activate"] {
+        let token = app.login("mia@example.com", crate::app::OWNER_PASSWORD).await;
+        let id = token.token.split_once('-').unwrap().0.to_owned();
+        let path = format!("/users/me/keys/{id}");
+        let (told, took) = news(&daemon, &after, async {
+            match what {
+                "delete" => assert_eq!(token.delete(&path).await.0, StatusCode::NO_CONTENT),
+                "expire" => {
+                    let (status, _) = token.put(&format!("{path}/expire"), &Value::Null).await;
+                    assert_eq!(status, StatusCode::NO_CONTENT);
+                }
+                "logout" => {
+                    assert_eq!(token.post("/users/logout", &Value::Null).await.0, StatusCode::OK);
+                }
+                "suspend" => suspend(&owner, "mia").await,
+                _ => {
+                    let path = "/users/mia/status/activate";
+                    assert_eq!(owner.put(path, &Value::Null).await.0, StatusCode::OK);
+                }
+            }
+        })
+        .await;
+        assert!(took < Duration::from_secs(1), "{what}: {took:?}");
+        let expected = match what {
+            "suspend" | "activate" => json!([{ "user": user_id }]),
+            _ => json!([{ "api_key": id }]),
+        };
+        assert_eq!((&told["all"], &told["revoked"]), (&json!(false), &expected), "{what}");
+        after = told["mark"].clone();
+        if what == "suspend" {
+            // Nobody signs in until the account is active again, so the next round uses what it has.
+            let activated = owner.put("/users/mia/status/activate", &Value::Null).await.0;
+            assert_eq!(activated, StatusCode::OK);
+            let (_, more) = send(&daemon, &beat(&after, 20)).await;
+            assert_eq!(more["revoked"], json!([{ "user": user_id }]));
+            after = more["mark"].clone();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_missed_something_is_told_so() {
+    let (app, owner) = TestApp::new().await;
+    let daemon = daemon(&app, &owner).await;
+    let after = mark(&app, &daemon).await;
+    let foreign = json!({ "epoch": REPLICA, "seq": after["seq"] });
+    for unknown in [Value::Null, foreign] {
+        let begun = Instant::now();
+        let (_, told) = send(&daemon, &beat(&unknown, 20)).await;
+        assert_eq!((&told["all"], &told["mark"]), (&json!(true), &after));
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is told at once");
+    }
+    // A payload that nobody understands voids everything.
+    let (told, _) = news(&daemon, &after, async {
+        app.db.sql("NOTIFY credentials_changed").await.unwrap();
+    })
+    .await;
+    assert_eq!((&told["all"], &told["revoked"]), (&json!(true), &json!([])));
+
+    let ids = [owner.token("a").await, owner.token("b").await]
+        .map(|token| token.token.split_once('-').unwrap().0.to_owned());
+    for id in &ids {
+        owner.delete(&format!("/users/me/keys/{id}")).await;
+    }
+    eventually("both are told, in order, however often one asks", async || {
+        let (_, told) = send(&daemon, &beat(&told["mark"], 0)).await;
+        told["revoked"] == json!([{ "api_key": ids[0] }, { "api_key": ids[1] }])
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_tell_is_told_in_the_end() {
+    let (app, owner) = TestApp::new().await;
+    let daemon = daemon(&app, &owner).await;
+    let after = mark(&app, &daemon).await;
+    let begun = Instant::now();
+    let (status, told) = send(&daemon, &beat(&after, 1)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(told, json!({ "mark": after, "all": false, "revoked": [] }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_key_ends_the_wait() {
+    let (app, owner) = TestApp::new().await;
+    let (id, key) = create(&owner, "deleted").await;
+    let daemon = Daemon::new(&app, &key);
+    let after = mark(&app, &daemon).await;
+    let deleting = async {
+        owner.delete(&format!("/ai-gateway/keys/{id}")).await;
+        Instant::now()
+    };
+    let body = beat(&after, 20);
+    let ((status, told), deleted) = tokio::join!(send(&daemon, &body), deleting);
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{told}");
+    assert!(deleted.elapsed() < Duration::from_secs(1), "{:?}", deleted.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_daemons_tell_shows_in_the_metrics() {
+    let (app, owner) = TestApp::new().await;
+    let daemon = daemon(&app, &owner).await;
+    send(&daemon, &beat(&Value::Null, 0)).await;
+    let text = app.app.measured();
+    for line in [
+        "coder_ai_gateway_daemons 1",
+        "coder_ai_gateway_daemon_spool_records 7",
+        "coder_ai_gateway_daemon_spool_bytes 700",
+        "coder_ai_gateway_daemon_spool_oldest_seconds 3",
+        "coder_ai_gateway_daemon_records_lost 0",
+    ] {
+        assert!(text.lines().any(|seen| seen == line), "{line} is missing in\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_understood_names_the_field() {
+    let (app, owner) = TestApp::new().await;
+    let daemon = daemon(&app, &owner).await;
+    let good = beat(&Value::Null, 0);
+    let with = |pointer: &str, value: Value| {
+        let mut body = good.clone();
+        *body.pointer_mut(pointer).unwrap() = value;
+        body
+    };
+    for (body, field) in [
+        (with("/replica", json!("me")), "replica"),
+        (with("/build", json!(7)), "build"),
+        (with("/spool/records", json!(-1)), "spool.records"),
+        (with("/spool", Value::Null), "spool"),
+        (with("/wait_seconds", json!("soon")), "wait_seconds"),
+        (with("/after", json!({ "epoch": REPLICA })), "after: missing field `seq`"),
+        (json!({}), "missing field `replica`"),
+    ] {
+        let (status, answer) = send(&daemon, &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {answer}");
+        assert!(answer["detail"].as_str().unwrap().starts_with(field), "{field}: {answer}");
+    }
+    let long = json!("v".repeat(129));
+    for (body, field) in
+        [(with("/wait_seconds", json!(61)), "wait_seconds"), (with("/build", long), "build")]
+    {
+        let (status, answer) = send(&daemon, &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert_eq!(answer["validations"][0]["field"], field);
+    }
+}
