@@ -30,7 +30,10 @@ pub(super) struct Outcome {
     /// Frames that the client did not get.
     dropped: Vec<Bytes>,
     prompt: Option<String>,
+    /// The client asked for a stream.
     streams: bool,
+    /// A whole body came instead of one.
+    whole: bool,
     pub(super) notes: Vec<Note>,
     pub(super) finish: Finish,
 }
@@ -70,8 +73,7 @@ impl Outcome {
         let mut out = Self::begun(&*interceptor);
         interceptor.observe_body(body);
         out.relayed.extend_from_slice(body);
-        // Whatever the request said.
-        out.streams = false;
+        out.whole = true;
         out.end(interceptor, Ended::Closed)
     }
 
@@ -185,7 +187,7 @@ impl Outcome {
             }
         }
         let Some(trailer) = trailer else { return };
-        assert!(self.streams && !self.relayed.is_empty() && ended != Ended::ClientGone);
+        assert!(self.streams && !self.whole && !self.relayed.is_empty() && ended != Ended::ClientGone);
         let mut splitter = Splitter::new();
         let pieces = splitter.push(trailer.clone());
         assert_eq!(splitter.finish(), None, "a trailer without end");
@@ -204,7 +206,7 @@ impl Outcome {
     /// Whether the answer holds what its API ends with. Escapes may hide it.
     fn has_end(&self, api: Api, answer: &[u8]) -> bool {
         let ends: &[&str] = match api {
-            _ if !self.streams => &["{"],
+            _ if self.whole => &["{"],
             Api::Messages => &["message_stop"],
             Api::Chat => &["[DONE]", "finish_reason"],
             Api::Responses => &[
