@@ -13,12 +13,14 @@ mod input;
 mod json;
 mod prompt;
 mod splitter;
+mod spool;
 mod wire;
 
 pub use headers::headers;
 pub use json::json;
 pub use prompt::prompt;
 pub use splitter::splitter;
+pub use spool::{segments, spool};
 pub use wire::{chat, messages, responses};
 
 /// A target: its name, which is also the name of its folder of seeds, and what runs one input.
@@ -33,4 +35,6 @@ pub const TARGETS: &[Target] = &[
     ("json", json),
     ("prompt", prompt),
     ("headers", headers),
+    ("spool", spool),
+    ("segments", segments),
 ];

@@ -187,7 +187,9 @@ impl Outcome {
             }
         }
         let Some(trailer) = trailer else { return };
-        assert!(self.streams && !self.whole && !self.relayed.is_empty() && ended != Ended::ClientGone);
+        assert!(
+            self.streams && !self.whole && !self.relayed.is_empty() && ended != Ended::ClientGone
+        );
         let mut splitter = Splitter::new();
         let pieces = splitter.push(trailer.clone());
         assert_eq!(splitter.finish(), None, "a trailer without end");

@@ -62,6 +62,14 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
 }
 
+impl Totals {
+    /// With a record more. What the disk says may be as large as it likes.
+    pub(crate) fn add(&mut self, facts: u32, bytes: u32) {
+        self.facts = self.facts.saturating_add(facts.into());
+        self.bytes = self.bytes.saturating_add(bytes.into());
+    }
+}
+
 /// Where the spool stood when a segment was begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {

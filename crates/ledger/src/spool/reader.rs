@@ -133,8 +133,7 @@ impl<T> Reader<T> {
                 let keys = header.key_bytes().unwrap_or(0);
                 let payload = scan.payload(file, &header, end).get(keys..).unwrap_or_default();
                 let content = Unread::Payload(payload.to_vec());
-                self.next.totals.facts += u64::from(header.facts);
-                self.next.totals.bytes += u64::from(header.record_bytes());
+                self.next.totals.add(header.facts, header.record_bytes());
                 self.next.position = Position::new(segment.number, end);
                 Some(Item {
                     end: self.next,

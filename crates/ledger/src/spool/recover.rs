@@ -80,14 +80,18 @@ pub(crate) fn checkpoint(file: &File, number: u32, bytes: u32) -> Option<Checkpo
 /// What a walk over a whole segment finds.
 struct Survey {
     end: u32,
-    within: Totals,
+    /// When it was begun.
+    before: Totals,
+    /// Behind its last record.
+    after: Totals,
     torn: bool,
 }
 
-/// Walks over a segment and follows the keys it opens and closes.
-fn survey(slot: &Slot, number: u32, open: &mut Keys) -> Survey {
+/// Walks over a segment and follows the keys it opens and closes. `known` is what was appended before
+/// `offset`.
+fn survey(slot: &Slot, number: u32, (offset, known): (u32, Totals), open: &mut Keys) -> Survey {
     let mut scan = Scan::new(Some(number));
-    let mut within = Totals::default();
+    let (mut before, mut after) = (known, known);
     let mut ends = PREFACE_BYTES;
     while let Some(found) = scan.next(&slot.file, slot.bytes, false) {
         let Found::Record { header, end, .. } = found else {
@@ -102,8 +106,12 @@ fn survey(slot: &Slot, number: u32, open: &mut Keys) -> Survey {
             }
             continue;
         }
-        within.facts += u64::from(header.facts);
-        within.bytes += u64::from(header.record_bytes());
+        if end > offset {
+            after.add(header.facts, header.record_bytes());
+        } else {
+            before.facts = before.facts.saturating_sub(header.facts.into());
+            before.bytes = before.bytes.saturating_sub(header.record_bytes().into());
+        }
         let payload = scan.payload(&slot.file, &header, end);
         let (opens, closes) = keys(&header, payload);
         open.extend(opens);
@@ -112,7 +120,7 @@ fn survey(slot: &Slot, number: u32, open: &mut Keys) -> Survey {
         }
     }
     let torn = scan.tail(&slot.file, slot.bytes) == Tail::Torn;
-    Survey { end: ends.min(slot.bytes), within, torn }
+    Survey { end: ends.min(slot.bytes), before, after, torn }
 }
 
 struct Files {
@@ -267,25 +275,29 @@ fn chain(live: &[(u32, Arc<Slot>)], cursor: &Cursor) -> Chain {
         torn: false,
     };
     for (at, (number, slot)) in live.iter().enumerate() {
-        let before =
-            checkpoints.get(at).and_then(Option::as_ref).map(|checkpoint| checkpoint.before);
-        let before = before.unwrap_or(out.totals);
+        let own = checkpoints.get(at).and_then(Option::as_ref).map(|checkpoint| checkpoint.before);
         let told = checkpoints.get(at + 1).and_then(Option::as_ref).filter(|next| {
             next.previous.segment() == *number && next.previous.offset() <= slot.bytes
         });
-        let end = if let Some(next) = told
+        let (before, end) = if let Some(next) = told
             && at < base
         {
+            let before = own.unwrap_or(out.totals);
             out.totals = next.before;
-            next.previous.offset()
+            (before, next.previous.offset())
         } else {
-            let survey = survey(slot, *number, &mut out.open);
-            out.torn = survey.torn;
-            out.totals = Totals {
-                facts: before.facts + survey.within.facts,
-                bytes: before.bytes + survey.within.bytes,
+            // Without a checkpoint the cursor knows best, or else the segment before.
+            let known = match own {
+                Some(before) => (PREFACE_BYTES, before),
+                None if cursor.position.segment() == *number => {
+                    (cursor.position.offset(), cursor.totals)
+                }
+                None => (PREFACE_BYTES, out.totals),
             };
-            survey.end
+            let survey = survey(slot, *number, known, &mut out.open);
+            out.torn = survey.torn;
+            out.totals = survey.after;
+            (survey.before, survey.end)
         };
         let segment = Segment::new(Arc::clone(slot), *number, before, end, 0);
         out.segments.push_back(Arc::new(segment));

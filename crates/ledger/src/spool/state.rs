@@ -123,8 +123,7 @@ impl<T> State<T> {
     }
 
     fn count(&mut self, frame: &Frame, header: Header) {
-        self.totals.facts += u64::from(header.facts);
-        self.totals.bytes += u64::from(header.record_bytes());
+        self.totals.add(header.facts, header.record_bytes());
         self.open.extend(&frame.opens);
         for key in &frame.closes {
             self.open.remove(key);

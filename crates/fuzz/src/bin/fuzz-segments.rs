@@ -1,0 +1,5 @@
+//! The target `segments` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::segments(data));
