@@ -239,6 +239,9 @@ impl<T> State<T> {
         }
         let capacity = self.plan.capacity(self.open.len());
         let left = |state: &Self| (state.blank.len() + state.kept.len()) as u64 * capacity;
+        // The thread that prepares files may be behind.
+        let both = bytes.saturating_add(self.plan.segment_bytes);
+        while left(self) < spare && self.may_grow(both) && self.grow() {}
         while !self.may_grow(bytes) && left(self) >= spare + capacity {
             let Some(slot) =
                 self.kept.pop_front().map(|(_, slot)| slot).or_else(|| self.blank.pop_front())

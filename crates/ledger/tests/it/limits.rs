@@ -50,6 +50,19 @@ fn a_spool_that_cannot_be_opened_says_why() {
 }
 
 #[tokio::test]
+async fn a_record_larger_than_a_segment_finds_room_at_once() {
+    // However far the thread is that prepares files.
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = Terms { max_bytes: MAX_BYTES_MIN, ..Terms::of(dir.path()) }.open();
+        stage.record(vec![start(1)]).await;
+        stage.record(vec![prompt(1, &"x".repeat(100_000))]).await;
+        stage.record(vec![end(1)]).await;
+        stage.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_full_spool_refuses_starts_takes_ends_and_opens_again() {
     let dir = tempfile::tempdir().unwrap();
     let terms = Terms { max_bytes: MAX_BYTES_MIN, ..Terms::of(dir.path()) };
