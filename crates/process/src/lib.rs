@@ -8,9 +8,11 @@ mod logs;
 mod metrics;
 mod options;
 mod run;
+mod spool;
 
 pub use listen::{ListenError, listen, tls};
 pub use logs::{LogError, start_logs};
 pub use metrics::serve_metrics;
 pub use options::{read, without_effect};
 pub use run::run;
+pub use spool::{NoSpoolDir, SPOOL_OPTIONS, spool};
