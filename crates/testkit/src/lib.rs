@@ -4,6 +4,8 @@
 //! PostgreSQL server, and a provider that speaks the providers' own wire formats.
 
 pub mod db;
+pub mod program;
 pub mod provider;
 
 pub use db::TestDb;
+pub use program::Program;

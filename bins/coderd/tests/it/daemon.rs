@@ -1,17 +1,12 @@
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::Instant;
-
-/// How long a start or an end may take. A first start initialises a database on a busy machine.
-const LIMIT: Duration = Duration::from_mins(1);
+use testkit::Program;
+use testkit::program::{free_port, signal};
 
 /// The directory of one deployment.
 pub(crate) struct Home {
@@ -45,7 +40,7 @@ impl Home {
     }
 
     pub(crate) fn kill_postgres(&self) {
-        signal("-KILL", self.postgres().unwrap());
+        assert!(signal("KILL", self.postgres().unwrap()));
     }
 
     /// Whether any file of the deployment has these bytes in it.
@@ -70,16 +65,16 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         if let Some(pid) = self.postgres() {
-            signal("-QUIT", pid);
+            // It may be gone.
+            let _ = signal("QUIT", pid);
         }
     }
 }
 
 /// A running daemon.
 pub(crate) struct Daemon {
-    child: Child,
+    program: Program,
     url: String,
-    log: PathBuf,
     pub(crate) http: Client,
 }
 
@@ -87,11 +82,10 @@ impl Daemon {
     /// Starts and waits until it is ready.
     pub(crate) async fn start(home: &Home, settings: &[(&str, &str)]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
-        let log = home.dir.path().join("coderd.log");
-        let child = command(home, &address, settings, &log).spawn().unwrap();
+        let program = program(home, &address, settings, "coderd.log");
         // The client finds several providers of cryptography in a workspace build and wants to be told.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut daemon = Self { child, url: format!("http://{address}"), log, http: Client::new() };
+        let mut daemon = Self { program, url: format!("http://{address}"), http: Client::new() };
         daemon.ready().await;
         daemon
     }
@@ -99,10 +93,10 @@ impl Daemon {
     /// Starts one that is expected to exit; whether it called that a success, and what it said.
     pub(crate) async fn fail(home: &Home, settings: &[(&str, &str)]) -> (bool, String) {
         let address = format!("127.0.0.1:{}", free_port());
-        let log = home.dir.path().join("failed.log");
-        let mut child = command(home, &address, settings, &log).spawn().unwrap();
-        let status = ended(&mut child).await.expect("it goes on running");
-        (status, fs::read_to_string(log).unwrap())
+        // Each says its own.
+        let _ = fs::remove_file(home.dir.path().join("failed.log"));
+        let mut program = program(home, &address, settings, "failed.log");
+        (program.ended().await, program.log())
     }
 
     pub(crate) fn path(&self, path: &str) -> String {
@@ -111,18 +105,11 @@ impl Daemon {
 
     /// Waits until it says that it is ready.
     pub(crate) async fn ready(&mut self) {
-        let deadline = Instant::now() + LIMIT;
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            tick.tick().await;
-            assert!(self.child.try_wait().unwrap().is_none(), "it exited: {}", self.log());
-            if let Ok(answer) = self.http.get(self.path("/readyz")).send().await
-                && answer.status() == StatusCode::OK
-            {
-                return;
-            }
-            assert!(Instant::now() < deadline, "it does not get ready: {}", self.log());
-        }
+        let (http, url) = (self.http.clone(), self.path("/readyz"));
+        let ready = async || {
+            http.get(&url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK)
+        };
+        self.program.until("it is ready", ready).await;
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -137,86 +124,48 @@ impl Daemon {
 
     /// Waits until a login works. Until the dying server's connections are gone, it may fail for want of a
     /// database, but it must never blame the credential.
-    pub(crate) async fn signs_in(&self, body: &'static str) {
-        let deadline = Instant::now() + LIMIT;
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            tick.tick().await;
-            let (status, answer) = self.post("/api/v2/users/login", body).await;
-            if status == StatusCode::CREATED {
-                return;
-            }
-            assert!(status.is_server_error(), "{status} {answer}");
-            assert!(Instant::now() < deadline, "no login works: {}", self.log());
-        }
+    pub(crate) async fn signs_in(&mut self, body: &'static str) {
+        let (http, url) = (self.http.clone(), self.path("/api/v2/users/login"));
+        let works = async || {
+            let answer = http.post(&url).body(body).send().await.unwrap();
+            let status = answer.status();
+            assert!(status.is_server_error() || status == StatusCode::CREATED, "{status}");
+            status == StatusCode::CREATED
+        };
+        self.program.until("a login works", works).await;
     }
 
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.program.kill();
     }
 
     /// Asks it to end.
     pub(crate) fn signal(&self) {
-        signal("-INT", self.child.id());
+        self.program.signal("INT");
     }
 
     /// Waits for its end; whether it called that a success.
     pub(crate) async fn ended(&mut self) -> bool {
-        ended(&mut self.child).await.unwrap_or(false)
+        self.program.ended().await
     }
 
     pub(crate) async fn interrupt(&mut self) -> bool {
-        self.signal();
-        self.ended().await
+        self.program.interrupt().await
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        self.program.log()
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(home: &Home, address: &str, settings: &[(&str, &str)], log: &Path) -> Command {
-    let file = fs::File::options().create(true).append(true).open(log).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_coderd"));
-    command
-        .arg("server")
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", home.dir.path())
-        .env("CODER_PG_DATA_DIR", home.data())
-        .env("CODER_HTTP_ADDRESS", address)
-        .envs(settings.iter().copied())
-        .stdin(Stdio::null())
-        .stdout(file.try_clone().unwrap())
-        .stderr(file);
-    command
-}
-
-async fn ended(child: &mut Child) -> Option<bool> {
-    let deadline = Instant::now() + LIMIT;
-    let mut tick = tokio::time::interval(Duration::from_millis(50));
-    while Instant::now() < deadline {
-        tick.tick().await;
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status.success());
-        }
-    }
-    None
-}
-
-fn signal(which: &str, pid: u32) {
-    let status = Command::new("kill").args([which, &pid.to_string()]).status().unwrap();
-    assert!(status.success() || which == "-QUIT");
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+fn program(home: &Home, address: &str, settings: &[(&str, &str)], log: &str) -> Program {
+    let data = home.data();
+    let ours = [
+        ("HOME", home.dir.path().to_str().unwrap()),
+        ("CODER_PG_DATA_DIR", data.to_str().unwrap()),
+        ("CODER_HTTP_ADDRESS", address),
+    ];
+    let path = Path::new(env!("CARGO_BIN_EXE_coderd"));
+    let settings = ours.into_iter().chain(settings.iter().copied());
+    Program::start(path, &["server"], settings, &home.dir.path().join(log))
 }
