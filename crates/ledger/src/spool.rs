@@ -301,3 +301,6 @@ impl<T> Core<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,11 @@ impl CursorFile {
         Ok((Self { file: Arc::new(file), saves }, cursor))
     }
 
+    /// Whether nothing was ever saved, or all of it is lost.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.saves == 0
+    }
+
     /// Overwrites the older slot. Survives the process at once, the machine after [`Self::sync`].
     pub(crate) fn save(&mut self, cursor: &Cursor) -> io::Result<()> {
         let saves = self.saves + 1;

@@ -203,7 +203,7 @@ pub(crate) fn recover<T>(
     {
         let start = Position::new(first.number, PREFACE_BYTES);
         // Without a cursor everything is shipped again, which is no loss.
-        if cursor != Cursor::default() {
+        if !cursor_file.is_new() {
             findings.missing_facts = first.before.facts.saturating_sub(cursor.totals.facts);
         }
         cursor = Cursor { position: start, totals: first.before };
