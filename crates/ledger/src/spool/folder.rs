@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::settings::OpenError;
 
+/// A file is filled in steps of this. They become the units in which the system caches it, and a short write
+/// into a large one costs more than it should.
+const FILL_BYTES: usize = 16 * 1024;
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 const SEGMENT_PREFIX: &str = "segment-";
@@ -97,7 +100,7 @@ impl Folder {
                 Fill::Reserved => reserve(&made, u64::from(bytes))?,
                 Fill::Zeros => {
                     reserve(&made, u64::from(bytes))?;
-                    let zeros = vec![0; 1 << 20];
+                    let zeros = vec![0; FILL_BYTES];
                     let mut left = bytes as usize;
                     while left > 0 {
                         let some = zeros.get(..left.min(zeros.len())).unwrap_or_default();
