@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query as Statement, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -61,7 +61,7 @@ impl<C, S> QueryId for Around<'_, C, S> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<C, S> Query for Around<'_, C, S> {
+impl<C, S> Statement for Around<'_, C, S> {
     type SqlType = S;
 }
 
