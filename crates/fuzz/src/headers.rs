@@ -90,7 +90,8 @@ fn read(data: &[u8]) -> (HeaderMap, &[u8]) {
 
 fn credentials(map: &HeaderMap) -> Option<Credentials> {
     let values = |name: &HeaderName| map.get_all(name).into_iter().map(HeaderValue::as_bytes);
-    let governance = values(&GOVERNANCE_TOKEN).any(|value| !value.trim_ascii().is_empty());
+    let blank = |value: &[u8]| String::from_utf8_lossy(value).trim().is_empty();
+    let governance = values(&GOVERNANCE_TOKEN).any(|value| !blank(value));
     match token::read(map) {
         Ok(found) => {
             let token = found.token.expose();
@@ -103,7 +104,7 @@ fn credentials(map: &HeaderMap) -> Option<Credentials> {
             Some(found)
         }
         Err(TokenError::Missing) => {
-            assert!(!governance && values(&X_API_KEY).all(|value| value.trim_ascii().is_empty()));
+            assert!(!governance && values(&X_API_KEY).all(blank));
             None
         }
         Err(TokenError::Clash(names)) => {

@@ -32,7 +32,9 @@ pub(crate) struct Losses([AtomicU64; 4]);
 impl Losses {
     pub(crate) fn add(&self, reason: Lost, facts: u64) {
         if let Some(count) = self.0.get(reason as usize) {
-            count.fetch_add(facts, Ordering::Relaxed);
+            // What a damaged disk claims may be as large as it likes.
+            let add = |count: u64| Some(count.saturating_add(facts));
+            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         }
     }
 
@@ -41,7 +43,8 @@ impl Losses {
     }
 
     pub(crate) fn all(&self) -> u64 {
-        self.0.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        counts.fold(0, u64::saturating_add)
     }
 }
 

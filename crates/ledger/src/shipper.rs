@@ -179,7 +179,7 @@ async fn settle(desk: &Arc<Desk>, load: &Load, receipt: Receipt) {
         );
         lines.extend(Line::of_json("not known to this release", json.clone()));
     }
-    let unreadable = load.lost_facts + load.unknown.len() as u64;
+    let unreadable = load.lost_facts.saturating_add(load.unknown.len() as u64);
     if unreadable > 0 {
         desk.intake.losses.add(Lost::Corrupt, unreadable);
     }

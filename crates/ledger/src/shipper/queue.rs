@@ -158,7 +158,8 @@ impl Queue {
             }
             any = true;
             load.unknown.append(&mut record.unknown);
-            load.lost_facts += std::mem::take(&mut record.lost_facts);
+            let lost = std::mem::take(&mut record.lost_facts);
+            load.lost_facts = load.lost_facts.saturating_add(lost);
             if fits {
                 bytes += record.bytes;
                 self.facts -= record.facts.len();
