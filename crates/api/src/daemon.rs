@@ -63,7 +63,7 @@ impl Daemons {
         Ok(Self {
             keys: Keys::start(store.clone(), Arc::clone(clock), pubsub, lifecycle),
             providers,
-            revocations: Revocations::start(rng.uuid_v4(), pubsub, lifecycle),
+            revocations: Revocations::start(store.clone(), Arc::clone(rng), pubsub, lifecycle),
             replicas: Replicas::new(registry)?,
             stopping: lifecycle.stopping(),
         })

@@ -58,6 +58,7 @@ impl Resolver {
         let begun = match voided {
             Voided::ApiKey(id) => self.known.invalidate_entries_if(move |_, it| it.key.id == id),
             Voided::User(id) => self.known.invalidate_entries_if(move |_, it| it.user.id.0 == id),
+            Voided::Nothing(_) => return,
             Voided::All => {
                 self.known.invalidate_all();
                 return;

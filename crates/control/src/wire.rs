@@ -174,12 +174,13 @@ pub struct SpoolDepth {
     pub lost: u64,
 }
 
-/// A place in one replica's sequence of revocations.
+/// A place in the sequence of revocations. Opaque to daemons; all `coderd` processes that listened long enough
+/// understand each other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// Of the `coderd` process that counts.
+    /// From where is counted.
     pub epoch: Uuid,
-    /// The last one that was seen.
+    /// How many came since.
     pub seq: u64,
 }
 

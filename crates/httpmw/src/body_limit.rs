@@ -11,6 +11,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::answer;
@@ -87,7 +88,7 @@ async fn bounded<S: Inner>(
     DefaultBodyLimit::disable().apply(&mut request);
     let body_state = Arc::clone(&state);
     let request = request.map(|body| Body::new(Limited { body, read: 0, state: body_state }));
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     // Handlers see a body that broke off and answer in many ways; this is the one right way. An answer
     // that succeeded did not need the rest.
     let failed = response.status().is_client_error() || response.status().is_server_error();
@@ -99,11 +100,18 @@ async fn bounded<S: Inner>(
     if let Some(metrics) = metrics {
         metrics.bodies_refused.inc(());
     }
-    answer::error(
+    let refusal = answer::error(
         StatusCode::PAYLOAD_TOO_LARGE,
         "Request body is too large.",
         &format!("The limit is {bytes_max} bytes."),
-    )
+    );
+    let (head, body) = refusal.into_parts();
+    *response.status_mut() = head.status;
+    *response.body_mut() = body;
+    // What the route says in headers of every answer stays, such as the version of its protocol.
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.headers_mut().extend(head.headers);
+    response
 }
 
 /// The body is larger than its bound.

@@ -28,6 +28,9 @@ pub use voided::Voided;
 /// Notices a subscriber may lag behind before it is told to resync.
 const QUEUE: usize = 2_048;
 
+/// Longest pause between two tries to listen. Until it ends, what others revoke is not heard of.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// What a notice is about. The names are channels of PostgreSQL, shared with other servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
@@ -124,7 +127,7 @@ impl Subscription {
 
 impl Pubsub {
     /// Starts to listen in the background and keeps at it: a lost connection is dialled again, with pauses
-    /// from 100 ms to a minute, and every subscriber is told to resync.
+    /// from 100 ms to five seconds, and every subscriber is told to resync.
     #[must_use]
     pub fn start(url: Secret<String>, lifecycle: &Lifecycle) -> Self {
         let channels = Channel::ALL
@@ -168,7 +171,7 @@ impl Shared {
             tracing::error!("the PostgreSQL connection URL is not valid, listening is off");
             return;
         };
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_mins(1));
+        let mut backoff = Backoff::new(Duration::from_millis(100), PAUSE_MAX);
         while !stopping.begun() {
             let ended = tokio::select! {
                 ended = self.session(&config, &mut backoff) => ended,

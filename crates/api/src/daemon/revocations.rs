@@ -1,184 +1,136 @@
-//! Whom daemons shall forget: a bounded sequence, fed by the notices about credentials.
+//! Whom daemons shall forget, as the notices about credentials tell it.
 
-use std::collections::VecDeque;
+mod ring;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use control::wire::{Mark, Revocations as Answer, Revoked};
-use stdx::Lifecycle;
-use store::pubsub::{Channel, Pubsub, Voided};
-use tokio::sync::watch;
-use uuid::Uuid;
+use rbac::system;
+use stdx::{Lifecycle, SharedRng, Stopping};
+use store::pubsub::{Channel, Notice, Publish, Pubsub, Subscription, Voided};
+use store::{Call, Full, Store as _};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
 
-/// Revocations that are remembered. Who is further behind is told to forget everybody.
-const REMEMBERED: usize = 10_000;
+use ring::Ring;
 
-/// The revocations of this process's life. Cheap to clone.
+/// How long a daemon that has heard more than this process waits for it to hear the same.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// Pause before a place is told again that could not be told.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Revocations(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Names this process: another one counts for itself.
-    epoch: Uuid,
+    store: Full,
+    rng: SharedRng,
     ring: Mutex<Ring>,
-    /// The sequence's end, for those who wait.
-    end: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Ring {
-    /// The last ones, oldest first.
-    last: VecDeque<Revoked>,
-    /// Number of the newest; they are counted without gaps.
-    end: u64,
-}
-
-impl Ring {
-    fn push(&mut self, revoked: Revoked) {
-        if self.last.len() == REMEMBERED {
-            self.last.pop_front();
-        }
-        self.last.push_back(revoked);
-        self.end += 1;
-    }
-
-    /// Everybody before now is to be forgotten.
-    fn forget_all(&mut self) {
-        self.last.clear();
-        self.end += 1;
-    }
-
-    /// What came after `seen`; nothing if that is not remembered.
-    fn after(&self, seen: u64) -> Option<Vec<Revoked>> {
-        let count = usize::try_from(self.end.checked_sub(seen)?).ok()?;
-        let skipped = self.last.len().checked_sub(count)?;
-        Some(self.last.iter().skip(skipped).cloned().collect())
-    }
+    /// Counts changes of the ring, for those who wait.
+    changes: watch::Sender<u64>,
+    /// The ring began anew, and no other process understands its marks yet.
+    alone: Notify,
 }
 
 impl Revocations {
     /// Listens from now on.
-    pub(super) fn start(epoch: Uuid, pubsub: &Pubsub, lifecycle: &Lifecycle) -> Self {
-        let revocations = Self::new(epoch);
-        let mut notices = pubsub.subscribe(Channel::Credentials);
-        let (ours, stopping) = (revocations.clone(), lifecycle.stopping());
+    pub(super) fn start(
+        store: Full,
+        rng: SharedRng,
+        pubsub: &Pubsub,
+        lifecycle: &Lifecycle,
+    ) -> Self {
+        let revocations = Self(Arc::new(Shared {
+            ring: Mutex::new(Ring::new(rng.uuid_v4())),
+            changes: watch::Sender::new(0),
+            alone: Notify::new(),
+            store,
+            rng,
+        }));
+        let notices = pubsub.subscribe(Channel::Credentials);
+        // When the server is listened to already, this is all it takes; otherwise a resync follows.
+        revocations.0.alone.notify_one();
+        let (shared, stopping) = (Arc::clone(&revocations.0), lifecycle.stopping());
         lifecycle.spawn("gateway-revocations", async move {
-            loop {
-                let notice = tokio::select! {
-                    notice = notices.next() => notice,
-                    () = stopping.wait() => return,
-                };
-                let Some(notice) = notice else { return };
-                ours.note(Voided::read(notice));
+            shared.follow(notices, &stopping).await;
+        });
+        let (shared, stopping) = (Arc::clone(&revocations.0), lifecycle.stopping());
+        lifecycle.spawn("gateway-revocation-places", async move {
+            tokio::select! {
+                () = shared.tell_places() => {}
+                () = stopping.wait() => {}
             }
         });
         revocations
     }
 
-    fn new(epoch: Uuid) -> Self {
-        let (ring, end) = (Mutex::default(), watch::Sender::new(0));
-        Self(Arc::new(Shared { epoch, ring, end }))
-    }
-
-    fn note(&self, voided: Voided) {
-        let end = {
-            let mut ring = self.lock();
-            match voided {
-                Voided::ApiKey(id) => ring.push(Revoked::ApiKey(id)),
-                Voided::User(id) => ring.push(Revoked::User(id)),
-                Voided::All => ring.forget_all(),
-            }
-            ring.end
-        };
-        self.0.end.send_replace(end);
-    }
-
     /// What came after the mark, so far.
     pub(super) fn since(&self, mark: Option<Mark>) -> Answer {
-        let ring = self.lock();
-        let seen = mark.filter(|mark| mark.epoch == self.0.epoch).map(|mark| mark.seq);
-        let revoked = seen.and_then(|seen| ring.after(seen));
-        Answer {
-            mark: Mark { epoch: self.0.epoch, seq: ring.end },
-            all: revoked.is_none(),
-            revoked: revoked.unwrap_or_default(),
-        }
+        self.0.lock().since(mark)
     }
 
-    /// Resolves once there is something after the mark.
+    /// Resolves once there is something to tell to who has that mark.
     pub(super) async fn news(&self, mark: Option<Mark>) {
-        let known = |end: u64| mark == Some(Mark { epoch: self.0.epoch, seq: end });
+        let Some(mark) = mark else { return };
+        let mut changes = self.0.changes.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.0.end.subscribe().wait_for(|end| !known(*end)).await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        let caught_up = changes.wait_for(|_| !self.0.lock().is_behind(mark));
+        if timeout(CATCH_UP, caught_up).await.is_ok() {
+            let _ = changes.wait_for(|_| self.0.lock().mark() != mark).await;
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use stdx::ids::UserId;
-
-    use super::*;
-
-    const EPOCH: Uuid = Uuid::from_u128(1);
-
-    fn key(n: usize) -> Revoked {
-        Revoked::ApiKey(format!("key{n}"))
-    }
-
-    fn mark(seq: u64) -> Mark {
-        Mark { epoch: EPOCH, seq }
-    }
-
-    fn with(count: usize) -> Revocations {
-        let revocations = Revocations::new(EPOCH);
-        for n in 1..=count {
-            revocations.note(Voided::ApiKey(format!("key{n}")));
-        }
-        revocations
-    }
-
-    #[test]
-    fn what_came_after_the_mark_is_told_once_and_in_order() {
-        let revocations = with(3);
-        for (seen, told) in [(0, vec![key(1), key(2), key(3)]), (2, vec![key(3)]), (3, vec![])] {
-            let answer = revocations.since(Some(mark(seen)));
-            assert_eq!((answer.all, answer.revoked), (false, told), "{seen}");
-            assert_eq!(answer.mark, mark(3));
-        }
-        let user = UserId::new(Uuid::from_u128(7));
-        revocations.note(Voided::User(user));
-        assert_eq!(revocations.since(Some(mark(3))).revoked, [Revoked::User(user)]);
-    }
-
-    #[test]
-    fn a_mark_that_means_nothing_here_forgets_everybody() {
-        let revocations = with(3);
-        let foreign = Some(Mark { epoch: Uuid::from_u128(2), seq: 3 });
-        for seen in [None, foreign, Some(mark(4)), Some(mark(u64::MAX))] {
-            let answer = revocations.since(seen);
-            assert!(answer.all && answer.revoked.is_empty(), "{seen:?}");
-            assert_eq!(answer.mark, mark(3));
+impl Shared {
+    async fn follow(&self, mut notices: Subscription, stopping: &Stopping) {
+        loop {
+            let notice = tokio::select! {
+                notice = notices.next() => notice,
+                () = stopping.wait() => return,
+            };
+            match notice {
+                Some(notice) => self.note(notice),
+                None => return,
+            }
         }
     }
 
-    #[test]
-    fn who_is_too_far_behind_or_may_have_missed_something_forgets_everybody() {
-        let revocations = with(REMEMBERED + 2);
-        assert!(revocations.since(Some(mark(1))).all);
-        let all = revocations.since(Some(mark(2)));
-        assert_eq!((all.all, all.revoked.len()), (false, REMEMBERED));
+    fn note(&self, notice: Notice) {
+        {
+            let mut ring = self.lock();
+            if notice == Notice::Resync {
+                ring.restart(self.rng.uuid_v4());
+                self.alone.notify_one();
+            } else {
+                match Voided::read(notice) {
+                    Voided::ApiKey(id) => ring.push(Revoked::ApiKey(id)),
+                    Voided::User(id) => ring.push(Revoked::User(id)),
+                    Voided::Nothing(place) => ring.begin(place),
+                    Voided::All => ring.forget_all(),
+                }
+            }
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
 
-        revocations.note(Voided::All);
-        let end = u64::try_from(REMEMBERED).unwrap() + 3;
-        assert!(revocations.since(Some(mark(end - 1))).all);
-        let answer = revocations.since(Some(mark(end)));
-        assert_eq!((answer.all, answer.revoked.len(), answer.mark), (false, 0, mark(end)));
-        revocations.note(Voided::ApiKey("key1".to_owned()));
-        assert_eq!(revocations.since(Some(mark(end))).revoked, [key(1)]);
-        assert!(revocations.since(Some(mark(end - 1))).all);
+    /// Gives all processes a place in common whenever this one begins to listen. Until that is heard back, a
+    /// daemon that asks another process is told to forget everybody.
+    async fn tell_places(&self) {
+        loop {
+            self.alone.notified().await;
+            let place = Publish::from(Voided::Nothing(self.rng.uuid_v4()));
+            if let Err(error) = self.store.run(Call::by(system::authenticator()), place).await {
+                tracing::warn!(error = %stdx::chain(&error), "a place among revocations was not told");
+                sleep(RETRY).await;
+                self.alone.notify_one();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -219,3 +219,77 @@ async fn a_key_that_cannot_be_opened_disables_its_own_provider_only() {
     }
     assert_eq!(state("sound").map(|state| state.as_str()), Some("enabled"));
 }
+
+/// One request with a token, answered by the provider or refused.
+async fn call(app: &TestApp, token: &str) -> StatusCode {
+    let response = app
+        .http
+        .post(app.path("/api/v2/ai-gateway/anthropic/v1/messages"))
+        .bearer_auth(token)
+        .header("anthropic-version", "2023-06-01")
+        .json(&ask(false))
+        .send()
+        .await
+        .unwrap();
+    let status = response.status();
+    response.bytes().await.unwrap();
+    status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_user_and_a_deleted_token_are_refused_within_a_second() {
+    let (app, owner, _provider) = with_provider().await;
+    app.app.pubsub.connected().await;
+    let suspended = app.user("mia", &[]).await.token("t").await.token;
+    let deleted = owner.token("t").await.token;
+    for (token, who) in [(&suspended, "mia"), (&deleted, "owner")] {
+        assert_eq!(call(&app, token).await, StatusCode::OK, "{who}");
+    }
+    let (status, _) = owner.put("/users/mia/status/suspend", &Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    let id = deleted.split_once('-').unwrap().0;
+    let (status, _) = owner.delete(&format!("/users/me/keys/{id}")).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let changed = tokio::time::Instant::now();
+    for (token, who) in [(&suspended, "mia"), (&deleted, "owner")] {
+        while call(&app, token).await != StatusCode::FORBIDDEN {
+            assert!(changed.elapsed() < std::time::Duration::from_secs(1), "{who}");
+        }
+    }
+    let (status, _) = owner.put("/users/mia/status/activate", &Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(call(&app, &suspended).await, StatusCode::OK, "a refusal is not remembered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_before_a_notice_is_not_remembered_after_it() {
+    let (app, owner, _provider) = with_provider().await;
+    app.app.pubsub.connected().await;
+    let token = owner.token("raced").await.token;
+    let id = token.split_once('-').unwrap().0;
+    // A use that has to be noted reads the key first and then waits for the row.
+    app.db
+        .sql(
+            "UPDATE api_keys SET last_used = now() - interval '2 hours' WHERE token_name = 'raced'",
+        )
+        .await
+        .unwrap();
+    let deletion = format!("DELETE FROM api_keys WHERE id = '{id}'; SELECT pg_sleep(1.5)");
+    let is_waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let telling = async {
+        let begun = tokio::time::Instant::now();
+        while app.db.sql(is_waiting).await.unwrap().is_empty() {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(10), "nobody waits");
+        }
+        app.db.sql(&format!("NOTIFY credentials_changed, '{id}'")).await.unwrap();
+    };
+    let reading = async {
+        let is_deleting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        while app.db.sql(is_deleting).await.unwrap().is_empty() {}
+        call(&app, &token).await
+    };
+    let (deleted, (), read) = tokio::join!(app.db.sql(&deletion), telling, reading);
+    deleted.unwrap();
+    assert_eq!(read, StatusCode::OK, "it was read while it was there");
+    assert_eq!(call(&app, &token).await, StatusCode::FORBIDDEN);
+}

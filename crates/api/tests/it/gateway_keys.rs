@@ -1,5 +1,9 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crypt::Keyring;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use stdx::{Rng, SystemRng};
 
 use crate::app::{Session, TestApp};
 
@@ -138,4 +142,39 @@ async fn bad_requests_are_told_what_is_wrong() {
         assert_eq!(answer["message"], "Invalid key ID.");
     }
     assert_eq!(owner.get(PATH).await.1.as_array().unwrap().len(), 1);
+}
+
+/// Draws the same key some times before it draws another one.
+#[derive(Debug)]
+struct Stutters(AtomicUsize);
+
+impl Rng for Stutters {
+    fn fill(&self, out: &mut [u8]) {
+        SystemRng.fill(out);
+    }
+
+    fn alphanumeric(&self, len: usize) -> String {
+        let is_key = len == 39;
+        let stutters = is_key
+            && self
+                .0
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                .is_ok();
+        if stutters { "a".repeat(len) } else { SystemRng.alphanumeric(len) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_exists_is_drawn_again() {
+    for (stutters, status) in [(7, StatusCode::CREATED), (8, StatusCode::CONFLICT)] {
+        let rng = std::sync::Arc::new(Stutters(AtomicUsize::new(stutters)));
+        let app = TestApp::start(Keyring::empty(), |base| base.rng = rng).await;
+        let owner = app.first_user().await;
+        let (_, first) = create(&owner, "first").await;
+        assert_eq!(first, format!("cgw_{}", "a".repeat(39)));
+        let (seen, body) = owner.post(PATH, &json!({ "name": "second" })).await;
+        assert_eq!(seen, status, "{body}");
+        let count = if status == StatusCode::CREATED { 2 } else { 1 };
+        assert_eq!(owner.get(PATH).await.1.as_array().unwrap().len(), count);
+    }
 }

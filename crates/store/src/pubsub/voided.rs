@@ -1,4 +1,5 @@
 use stdx::ids::UserId;
+use uuid::Uuid;
 
 use super::{Channel, Notice, Publish};
 
@@ -9,12 +10,16 @@ pub enum Voided {
     ApiKey(String),
     /// What is known about every credential of a user: the account was suspended, or may do less than before.
     User(UserId),
+    /// Nothing. Gives a place among the notices a name that all who listen know.
+    Nothing(Uuid),
     /// Everything: notices may have been lost, or one is not understood.
     All,
 }
 
 /// Before a user's identifier. The identifier of an API key has no colon and stands alone.
 const USER: &str = "user:";
+/// Before the name of a place.
+const PLACE: &str = "place:";
 
 impl Voided {
     /// Reads a notice. One that makes no sense voids everything, which is always safe.
@@ -23,6 +28,9 @@ impl Voided {
         let Notice::Message(payload) = notice else { return Self::All };
         if let Some(id) = payload.strip_prefix(USER) {
             return id.parse().map_or(Self::All, Self::User);
+        }
+        if let Some(name) = payload.strip_prefix(PLACE) {
+            return name.parse().map_or(Self::All, Self::Nothing);
         }
         let is_key_id = !payload.is_empty() && payload.bytes().all(|b| b.is_ascii_alphanumeric());
         if is_key_id { Self::ApiKey(payload) } else { Self::All }
@@ -34,6 +42,7 @@ impl From<Voided> for Publish {
         let payload = match voided {
             Voided::ApiKey(id) => id,
             Voided::User(id) => format!("{USER}{id}"),
+            Voided::Nothing(place) => format!("{PLACE}{place}"),
             Voided::All => String::new(),
         };
         Self { channel: Channel::Credentials, payload }
@@ -42,8 +51,6 @@ impl From<Voided> for Publish {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     #[test]
@@ -51,6 +58,7 @@ mod tests {
         for voided in [
             Voided::ApiKey("aB3defghij".to_owned()),
             Voided::User(UserId::new(Uuid::from_u128(7))),
+            Voided::Nothing(Uuid::from_u128(8)),
             Voided::All,
         ] {
             let notice = Publish::from(voided.clone());
@@ -62,7 +70,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_voids_everything() {
         assert_eq!(Voided::read(Notice::Resync), Voided::All);
-        for payload in ["", "user:", "user:bob", "group:1", "a b", "\u{e4}"] {
+        for payload in ["", "user:", "user:bob", "place:7", "group:1", "a b", "\u{e4}"] {
             assert_eq!(Voided::read(Notice::Message(payload.to_owned())), Voided::All, "{payload}");
         }
     }

@@ -25,15 +25,17 @@ async fn send(daemon: &Daemon, body: &Value) -> (StatusCode, Value) {
 
 /// A mark after which nothing has happened yet.
 async fn mark(app: &TestApp, daemon: &Daemon) -> Value {
-    // Until the server listens, anything may have been missed, and it says so.
-    eventually("the server listens", async || {
-        app.app.pubsub.connected().await;
-        let (_, now) = send(daemon, &beat(&Value::Null, 0)).await;
-        let (_, next) = send(daemon, &beat(&now["mark"], 0)).await;
-        next["all"] == json!(false)
+    // Until the server has heard itself, anything may have been missed, and it says so.
+    app.app.pubsub.connected().await;
+    let mut after = Value::Null;
+    eventually("nothing happens any more", async || {
+        let (_, told) = send(daemon, &beat(&after, 1)).await;
+        let is_quiet = told["mark"] == after;
+        after = told["mark"].clone();
+        is_quiet
     })
     .await;
-    send(daemon, &beat(&Value::Null, 0)).await.1["mark"].clone()
+    after
 }
 
 /// Waits for news from `mark`, makes some by `change`, and returns them with the time they took.
@@ -110,7 +112,8 @@ async fn a_daemon_that_missed_something_is_told_so() {
     let daemon = daemon(&app, &owner).await;
     let after = mark(&app, &daemon).await;
     let foreign = json!({ "epoch": REPLICA, "seq": after["seq"] });
-    for unknown in [Value::Null, foreign] {
+    let ahead = json!({ "epoch": after["epoch"], "seq": 1_000 });
+    for unknown in [Value::Null, foreign, ahead] {
         let begun = Instant::now();
         let (_, told) = send(&daemon, &beat(&unknown, 20)).await;
         assert_eq!((&told["all"], &told["mark"]), (&json!(true), &after));
@@ -133,6 +136,35 @@ async fn a_daemon_that_missed_something_is_told_so() {
         told["revoked"] == json!([{ "api_key": ids[0] }, { "api_key": ids[1] }])
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_may_ask_any_process_of_the_deployment() {
+    let (app, owner) = TestApp::new().await;
+    let here = daemon(&app, &owner).await;
+    mark(&app, &here).await;
+    let before = owner.token("before").await.token;
+    owner.delete(&format!("/users/me/keys/{}", before.split_once('-').unwrap().0)).await;
+    let twin = app.twin().await;
+    let there = Daemon { url: twin.url.clone(), ..here.clone() };
+    eventually("both know a place in common", async || {
+        let (_, told) = send(&here, &beat(&Value::Null, 0)).await;
+        send(&there, &beat(&told["mark"], 0)).await.1["all"] == json!(false)
+    })
+    .await;
+    let mut after = mark(&app, &here).await;
+    for n in 0..6 {
+        let token = owner.token(&format!("t{n}")).await.token;
+        let id = token.split_once('-').unwrap().0;
+        let asked = if n % 2 == 0 { &there } else { &here };
+        let (told, took) = news(asked, &after, async {
+            owner.delete(&format!("/users/me/keys/{id}")).await;
+        })
+        .await;
+        assert!(took < Duration::from_secs(1), "{n}: {took:?}");
+        assert_eq!((&told["all"], &told["revoked"]), (&json!(false), &json!([{ "api_key": id }])));
+        after = told["mark"].clone();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 use reqwest::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use super::{Daemon, eventually, read};
 use crate::app::TestApp;
@@ -142,4 +143,25 @@ async fn a_gateway_that_is_off_has_no_daemons() {
     let (status, body) = read(response).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(body["message"].as_str().unwrap().contains("CODER_AI_GATEWAY_ENABLED"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_tries_keys_does_not_keep_others_out() {
+    let (app, owner) = TestApp::new().await;
+    let (_, key) = create(&owner, "daemon").await;
+    let daemon = Daemon::new(&app, &key);
+    let ask = async || read(daemon.request(Method::GET, NOWHERE).send().await.unwrap()).await.0;
+    assert_eq!(ask().await, StatusCode::NOT_FOUND);
+    let mut strangers = JoinSet::new();
+    for n in 0..100 {
+        let request = Daemon::new(&app, &format!("cgw_{n:039}")).request(Method::GET, NOWHERE);
+        strangers.spawn(async move { read(request.send().await.unwrap()).await.0 });
+    }
+    for _ in 0..20 {
+        assert_eq!(ask().await, StatusCode::NOT_FOUND);
+    }
+    while let Some(status) = strangers.join_next().await.transpose().unwrap() {
+        let refused = [StatusCode::UNAUTHORIZED, StatusCode::SERVICE_UNAVAILABLE];
+        assert!(refused.contains(&status), "{status}");
+    }
 }
