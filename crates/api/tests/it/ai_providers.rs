@@ -99,9 +99,10 @@ async fn a_provider_is_shown_by_id_and_name_without_its_secrets() {
     assert_eq!(made["display_name"], "open-ai", "the name when none was given");
     assert_eq!((&made["enabled"], &made["settings"]), (&json!(true), &Value::Null));
     assert_eq!(made["api_keys"][0]["masked"], "sk-p...6789");
-    assert!(
-        made["api_keys"][0]["created_at"].as_str() < made["api_keys"][1]["created_at"].as_str()
-    );
+    let made_at = |place: usize| -> sdk::Timestamp {
+        serde_json::from_value(made["api_keys"][place]["created_at"].clone()).unwrap()
+    };
+    assert!(made_at(0) < made_at(1));
     let id = made["id"].as_str().unwrap();
     for path in [format!("{PATH}/{id}"), format!("{PATH}/open-ai")] {
         assert_eq!(owner.get(&path).await, (StatusCode::OK, made.clone()));
