@@ -60,7 +60,7 @@ enum Command {
     },
     /// Run the fake AI provider.
     FakeProvider {
-        /// Passed on: `--listen`, `--key`, `--delay-ms`, `--ready-file`, `--seed`.
+        /// Passed on: `--listen`, `--key`, `--delay-ms`, `--fault`, `--ready-file`, `--seed`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<OsString>,
     },

@@ -7,13 +7,18 @@
 //! counts, tool calls, and the request's headers, so that a test compares a record with the truth and
 //! proves which credentials came through.
 //!
+//! It also fails on purpose ([`Fault`]): always, by [`Options::fault`], or for a single request, by the header
+//! `x-fake-fault: NAME[:PARAMETER]` or a model of the name `MODEL@NAME[:PARAMETER]`.
+//!
 //! Besides the providers' routes there is `GET /__served` (all exchanges, oldest first; with `?after=N` those
 //! whose `seq` is above N) and `DELETE /__served`, for tests that run the provider as a process of its own.
 
 mod chat;
+mod faults;
 mod identity;
 mod ledger;
 mod messages;
+mod refusal;
 mod responses;
 mod script;
 mod server;
@@ -27,6 +32,7 @@ use std::time::Duration;
 use stdx::{Lifecycle, SeededRng, SharedClock, SharedRng, SystemClock};
 use tokio::net::TcpListener;
 
+pub use faults::{BadFault, Fault};
 pub use ledger::{Ending, Served, ToolCall, Usage};
 pub use script::Directives;
 
@@ -42,6 +48,8 @@ pub struct Options {
     pub keys: Vec<String>,
     /// The pause before each frame of a stream.
     pub frame_delay: Duration,
+    /// How requests fail that do not ask for a fault of their own.
+    pub fault: Option<Fault>,
     /// Where ids come from.
     pub rng: SharedRng,
     /// Where the `created` fields come from.
@@ -55,6 +63,7 @@ impl Default for Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             keys: Vec::new(),
             frame_delay: Duration::ZERO,
+            fault: None,
             rng: SeededRng::shared(1),
             clock: SystemClock::shared(),
         }

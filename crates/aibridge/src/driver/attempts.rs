@@ -15,6 +15,10 @@ use crate::provider::{Provider, ProviderKind};
 use crate::token::OwnCredential;
 use crate::upstream::{RequestBody, SendError, Upstream};
 
+/// Keys that one request tries at most. Nothing else is ever sent twice: what a provider answered, and
+/// what broke after it was sent, is for the client to repeat.
+const ATTEMPTS_MAX: u32 = 5;
+
 /// Why there is no answer to relay, in words for the client: they name the provider and nothing behind it.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -143,7 +147,9 @@ impl Keys<'_> {
             return self.once(request).await;
         }
         let (mut from, mut attempts) = (0, 0);
-        while let Some((at, key)) = pool.next(from, self.clock.now()) {
+        while attempts < ATTEMPTS_MAX
+            && let Some((at, key)) = pool.next(from, self.clock.now())
+        {
             key.hint().clone_into(hint);
             attempts += 1;
             let answer = self.once(make(pool.header(key))).await?;

@@ -3,7 +3,7 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -15,11 +15,19 @@ use crate::ports::BoxFuture;
 use crate::sse::{self, Piece, Splitter};
 use crate::wire::{Ended, Relay};
 
+/// Frames that are relayed at most before they are understood.
+const UNREAD_MAX: usize = 64;
+/// Bytes of events without data that go out together.
+const QUIET_BYTES: usize = 16 * 1024;
+
 /// The body of a streamed answer: a state machine that the server's connection drives, so that a slow
 /// client slows the provider down and a client that leaves ends everything by dropping it.
 pub(super) struct StreamBody {
     upstream: Incoming,
     splitter: Splitter,
+    /// Has come, and was not looked at yet. Pieces are taken from it one by one: of a hostile chunk they
+    /// would take many times its memory.
+    chunk: Bytes,
     exchange: Exchange,
     /// To be released, in order.
     out: VecDeque<Bytes>,
@@ -55,9 +63,10 @@ impl StreamBody {
         let now = Instant::now();
         // Deadlines only ever move later, so the earlier of the two is when to look for the first time.
         let first_look = now + terms.timeouts.keep_alive.min(terms.timeouts.stream_idle);
-        let mut body = Self {
+        Self {
             upstream,
             splitter: Splitter::new(),
+            chunk: first,
             exchange,
             out: VecDeque::new(),
             unread: Vec::new(),
@@ -68,30 +77,42 @@ impl StreamBody {
             cut_off: cut_off(&terms.lifecycle, terms.timeouts.shutdown),
             terms,
             phase: Phase::Open,
-        };
-        body.take(first);
-        body
+        }
     }
 
-    /// Decides what the client gets of a chunk, without understanding it yet.
-    fn take(&mut self, chunk: Bytes) {
-        self.last_heard = Instant::now();
-        for piece in self.splitter.push(chunk) {
-            match piece {
-                Piece::Raw(bytes) => self.release(bytes),
-                Piece::Late(frame) => self.unread.push(frame),
-                // A comment or a stray blank line, of which a chunk may hold very many.
-                Piece::Frame(frame) if frame.data.is_empty() => self.release(frame.raw),
-                Piece::Frame(frame) => {
-                    match self.exchange.interceptor.relay(&frame) {
-                        Relay::Forward => self.release(frame.raw.clone()),
-                        Relay::Replace(bytes) => self.release(bytes),
-                        Relay::Drop => {}
-                    }
+    /// Decides what the client gets of the next piece of the chunk, without understanding it yet. Tells
+    /// whether there was one.
+    fn take(&mut self) -> bool {
+        let Some(mut piece) = self.splitter.next_piece(&mut self.chunk) else { return false };
+        // Comments and blank lines. A hostile chunk has one per byte, so they go out together.
+        let mut quiet = BytesMut::new();
+        while let Piece::Frame(frame) = &piece
+            && frame.data.is_empty()
+            && quiet.len() < QUIET_BYTES
+        {
+            quiet.extend_from_slice(&frame.raw);
+            let Some(next) = self.splitter.next_piece(&mut self.chunk) else {
+                self.release(quiet.freeze());
+                return true;
+            };
+            piece = next;
+        }
+        self.release(quiet.freeze());
+        match piece {
+            Piece::Raw(bytes) => self.release(bytes),
+            Piece::Late(frame) => self.unread.push(frame),
+            Piece::Frame(frame) => {
+                match self.exchange.interceptor.relay(&frame) {
+                    Relay::Forward => self.release(frame.raw.clone()),
+                    Relay::Replace(bytes) => self.release(bytes),
+                    Relay::Drop => {}
+                }
+                if !frame.data.is_empty() {
                     self.unread.push(frame);
                 }
             }
         }
+        true
     }
 
     fn release(&mut self, bytes: Bytes) {
@@ -194,6 +215,9 @@ impl http_body::Body for StreamBody {
                 }
                 Phase::Done => return Poll::Ready(None),
             }
+            if this.unread.len() < UNREAD_MAX && this.take() {
+                continue;
+            }
             if !this.unread.is_empty() {
                 if !this.flushed {
                     // The server writes out what it has as soon as the body has nothing more for now.
@@ -202,11 +226,13 @@ impl http_body::Body for StreamBody {
                     return Poll::Pending;
                 }
                 this.understand();
+                continue;
             }
             match Pin::new(&mut this.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(chunk) = frame.into_data() {
-                        this.take(chunk);
+                        this.last_heard = Instant::now();
+                        this.chunk = chunk;
                     }
                 }
                 Poll::Ready(Some(Err(_))) => this.finish(Ended::UpstreamBroke),
@@ -223,8 +249,15 @@ impl http_body::Body for StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        if !std::thread::panicking() && !self.exchange.ledger.is_closed() {
+        if std::thread::panicking() || self.exchange.ledger.is_closed() {
+            return;
+        }
+        // What has come is charged, whether the client took it or not.
+        loop {
             self.understand();
+            if !self.take() {
+                return;
+            }
         }
     }
 }

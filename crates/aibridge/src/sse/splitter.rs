@@ -57,6 +57,8 @@ pub struct Splitter {
     first: bool,
     hold_bytes_max: usize,
     parse_bytes_max: usize,
+    /// Handed out next: one step of the splitter makes two pieces at most.
+    second: Option<Piece>,
 }
 
 impl Default for Splitter {
@@ -83,18 +85,37 @@ impl Splitter {
             first: true,
             hold_bytes_max,
             parse_bytes_max: parse_bytes_max.max(hold_bytes_max),
+            second: None,
         }
     }
 
-    /// Takes the next chunk and returns what can be handed out, in order.
+    /// Takes the next chunk and returns what can be handed out, in order. That may be one piece per byte;
+    /// whoever reads from strangers takes them one by one with [`Self::next_piece`].
     pub fn push(&mut self, mut chunk: Bytes) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        while let Some(end) = self.scan(&chunk) {
-            let part = chunk.split_to(end);
-            self.complete(part, &mut pieces);
+        std::iter::from_fn(|| self.next_piece(&mut chunk)).collect()
+    }
+
+    /// Takes the next piece from the front of `chunk`. Nothing when the chunk is used up: then it is time for
+    /// the next one.
+    pub fn next_piece(&mut self, chunk: &mut Bytes) -> Option<Piece> {
+        loop {
+            if let Some(piece) = self.second.take() {
+                return Some(piece);
+            }
+            if chunk.is_empty() {
+                return None;
+            }
+            let piece = match self.scan(chunk) {
+                Some(end) => {
+                    let part = chunk.split_to(end);
+                    self.complete(part)
+                }
+                None => self.keep(std::mem::take(chunk)),
+            };
+            if piece.is_some() {
+                return piece;
+            }
         }
-        self.keep(chunk, &mut pieces);
-        pieces
     }
 
     /// Ends the stream. Returns the bytes of an event that was never completed, without what was
@@ -166,65 +187,67 @@ impl Splitter {
     }
 
     /// `part` completes the current event.
-    fn complete(&mut self, part: Bytes, pieces: &mut Vec<Piece>) {
-        match self.mode {
-            Mode::Hold if self.held.is_empty() => {
-                pieces.push(Piece::Frame(self.frame(part)));
-            }
+    fn complete(&mut self, part: Bytes) -> Option<Piece> {
+        let piece = match self.mode {
+            Mode::Hold if self.held.is_empty() => Some(Piece::Frame(self.frame(part))),
             Mode::Hold => {
                 self.held.extend_from_slice(&part);
                 let raw = self.held.split().freeze();
-                pieces.push(Piece::Frame(self.frame(raw)));
+                Some(Piece::Frame(self.frame(raw)))
             }
             Mode::Keep => {
                 let fits = self.held.len().saturating_add(part.len()) <= self.parse_bytes_max;
                 let late = fits.then(|| {
                     self.held.extend_from_slice(&part);
-                    self.held.split().freeze()
+                    let raw = self.held.split().freeze();
+                    Piece::Late(self.frame(raw))
                 });
-                if !part.is_empty() {
-                    pieces.push(Piece::Raw(part));
-                }
-                if let Some(raw) = late {
-                    pieces.push(Piece::Late(self.frame(raw)));
-                }
                 self.held = BytesMut::new();
-            }
-            Mode::Skip => {
-                if !part.is_empty() {
-                    pieces.push(Piece::Raw(part));
+                if part.is_empty() {
+                    late
+                } else {
+                    self.second = late;
+                    Some(Piece::Raw(part))
                 }
             }
-        }
+            Mode::Skip => (!part.is_empty()).then_some(Piece::Raw(part)),
+        };
         self.mode = Mode::Hold;
         self.first = false;
+        piece
     }
 
     /// `part` belongs to the current event, which goes on in the next chunk.
-    fn keep(&mut self, part: Bytes, pieces: &mut Vec<Piece>) {
-        if part.is_empty() {
-            return;
-        }
+    fn keep(&mut self, part: Bytes) -> Option<Piece> {
         let total = self.held.len().saturating_add(part.len());
         match self.mode {
-            Mode::Hold if total <= self.hold_bytes_max => self.held.extend_from_slice(&part),
+            Mode::Hold if total <= self.hold_bytes_max => {
+                self.held.extend_from_slice(&part);
+                None
+            }
             Mode::Hold => {
-                if !self.held.is_empty() {
-                    pieces.push(Piece::Raw(Bytes::copy_from_slice(&self.held)));
-                }
+                let before =
+                    (!self.held.is_empty()).then(|| Piece::Raw(Bytes::copy_from_slice(&self.held)));
                 self.mode = Mode::Keep;
-                self.keep(part, pieces);
+                let now = self.keep(part);
+                match before {
+                    Some(_) => {
+                        self.second = now;
+                        before
+                    }
+                    None => now,
+                }
             }
             Mode::Keep if total <= self.parse_bytes_max => {
                 self.held.extend_from_slice(&part);
-                pieces.push(Piece::Raw(part));
+                Some(Piece::Raw(part))
             }
             Mode::Keep => {
                 self.held = BytesMut::new();
                 self.mode = Mode::Skip;
-                pieces.push(Piece::Raw(part));
+                Some(Piece::Raw(part))
             }
-            Mode::Skip => pieces.push(Piece::Raw(part)),
+            Mode::Skip => Some(Piece::Raw(part)),
         }
     }
 
@@ -315,6 +338,16 @@ mod tests {
             Piece::Late(_) => Vec::new(),
         });
         bytes.collect()
+    }
+
+    #[test]
+    fn pieces_are_made_when_they_are_asked_for() {
+        let mut splitter = Splitter::new();
+        let mut chunk = Bytes::from("\n".repeat(100_000));
+        for left in (99_990..100_000).rev() {
+            assert!(splitter.next_piece(&mut chunk).is_some());
+            assert_eq!(chunk.len(), left);
+        }
     }
 
     #[test]

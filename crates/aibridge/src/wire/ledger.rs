@@ -221,7 +221,9 @@ impl Ledger {
         }
         self.note_prompt();
         let mut metadata = Metadata::new();
-        if !complete {
+        // A client that understands the events cannot have got over it, whatever came behind.
+        let broken = self.malformed && self.form == Form::Stream;
+        if !complete || broken {
             metadata.insert("partial".to_owned(), Value::Bool(true));
         }
         if counts.is_none() {
@@ -250,6 +252,13 @@ impl Ledger {
         }
         if let Some(fault) = self.fault.take() {
             return Verdict { error: Some(fault), trailer_due: false, quotes_provider: true };
+        }
+        if complete && broken {
+            let message = "the provider sent an event that is not JSON";
+            return Verdict {
+                error: Some((ErrorType::ServerError, message.to_owned())),
+                ..Verdict::default()
+            };
         }
         if complete {
             return Verdict::default();

@@ -97,7 +97,8 @@ impl Interceptor for Messages {
     }
 
     fn observe(&mut self, frame: &Frame) {
-        if frame.data.is_empty() {
+        // Some compatible servers end with the mark of Chat Completions; it says nothing here.
+        if frame.data.is_empty() || frame.data.trim_ascii() == b"[DONE]" {
             return;
         }
         match json::parse_text(&String::from_utf8_lossy(&frame.data)) {

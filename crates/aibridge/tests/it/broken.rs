@@ -429,3 +429,24 @@ async fn requests_under_way_keep_the_provider_they_began_with() {
     assert_eq!(rest, MESSAGE_STREAM[1..].concat());
     assert_eq!(world.ask(post("/p/v1/messages", STREAM)).await.status, 404);
 }
+
+#[tokio::test]
+async fn chunks_of_many_tiny_events_pass_untouched() {
+    // Comments and blank lines leave together, others one by one; none of them means anything.
+    for (tiny, frames_max) in [("\n", 64), (":\n\n", 64), ("data: 1\n\n", usize::MAX)] {
+        let many = tiny.repeat(300_000 / tiny.len());
+        let mut steps: Vec<_> = MESSAGE_STREAM.iter().map(|frame| send(frame)).collect();
+        steps.insert(1, send(&many));
+        let (world, _provider) = anthropic(Reply::stream(steps)).await;
+        let mut body = world.send(post("/p/v1/messages", STREAM)).await.into_body();
+        let (mut seen, mut frames) = (String::new(), 0);
+        while let Some(bytes) = chunk(&mut body).await {
+            seen.push_str(std::str::from_utf8(&bytes).unwrap());
+            frames += 1;
+        }
+        let want = [MESSAGE_STREAM[0], &many, &MESSAGE_STREAM[1..].concat()].concat();
+        assert!(seen == want, "{tiny:?}");
+        assert!(frames < frames_max, "{tiny:?} made {frames} frames");
+        assert_eq!(world.book.lines().pop().unwrap(), r#"end "..." ok"#, "{tiny:?}");
+    }
+}

@@ -11,6 +11,7 @@ mod apis;
 mod breaker;
 mod broken;
 mod failing;
+mod faults;
 mod happy;
 mod large;
 mod leaving;

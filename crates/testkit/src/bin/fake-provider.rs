@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use stdx::{SeededRng, SystemRng};
-use testkit::provider::{FakeProvider, Options};
+use testkit::provider::{FakeProvider, Fault, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// An AI provider on loopback that answers every prompt without a model behind it.
@@ -23,6 +23,12 @@ struct Args {
     /// The pause before each frame of a stream, in milliseconds.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     delay_ms: u64,
+    /// Fail in this way, unless a request asks for another one by `x-fake-fault: NAME[:PARAMETER]` or by the
+    /// model `MODEL@NAME[:PARAMETER]`. Names: rate-limited[:seconds], rate-limited-bare, error-once,
+    /// overloaded, reset, silent, slow-first-token[:milliseconds], cut[:frames], stalled[:frames], malformed,
+    /// no-terminator, context-too-long, content-refused, flapping[:requests], dead-key[:key].
+    #[arg(long, value_name = "NAME[:PARAMETER]")]
+    fault: Option<Fault>,
     /// Make the ids of answers from this number instead of at random.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -38,6 +44,7 @@ async fn main() -> anyhow::Result<()> {
         listen: args.listen,
         keys: args.keys,
         frame_delay: Duration::from_millis(args.delay_ms),
+        fault: args.fault,
         rng: args.seed.map_or_else(SystemRng::shared, |seed| SeededRng::shared(seed)),
         ..Options::default()
     })

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::identity::Ids;
 use super::ledger::{ToolCall, Usage};
+use super::refusal::Refusal;
 use super::script::{Ask, Choice, Plan, Tool, pieces};
-use super::server::{Answer, Refusal};
+use super::server::Answer;
 use super::stream::plain;
 use super::tree::{set, take};
 
@@ -98,7 +99,11 @@ pub(super) fn write(ask: &Ask, plan: Plan, ids: &Ids, created: i64, with_usage: 
         });
         calls.push(ToolCall { id: call_id, name: call.name, arguments: call.arguments });
     }
-    let finish = if calls.is_empty() { "stop" } else { "tool_calls" };
+    let finish = match (plan.refused, calls.is_empty()) {
+        (true, _) => "content_filter",
+        (false, true) => "stop",
+        (false, false) => "tool_calls",
+    };
     let head = json!({
         "id": id, "created": created, "model": ask.model,
         "service_tier": "default", "system_fingerprint": "fp_44709d6fcb",

@@ -31,6 +31,9 @@ pub struct Served {
     pub stream: bool,
     /// The model that was asked for.
     pub model: String,
+    /// The fault that was played, if any.
+    #[serde(default)]
+    pub fault: Option<String>,
     /// The id of the answer (`msg_…`, `chatcmpl-…`, `resp_…`), empty for errors and lists.
     pub response_id: String,
     /// The token counts as they stand in the answer.

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::identity::Ids;
 use super::ledger::{ToolCall, Usage};
+use super::refusal::Refusal;
 use super::script::{Ask, Choice, Plan, Tool, pieces};
-use super::server::{Answer, Refusal};
+use super::server::Answer;
 use super::stream::named;
 use super::tree::{set, take};
 
@@ -124,7 +125,11 @@ pub(super) fn write(ask: &Ask, body: &Value, plan: Plan, ids: &Ids) -> Answer {
         }));
         calls.push(ToolCall { id: call_id, name: call.name, arguments: call.arguments });
     }
-    let stop = if calls.is_empty() { "end_turn" } else { "tool_use" };
+    let stop = match (plan.refused, calls.is_empty()) {
+        (true, _) => "refusal",
+        (false, true) => "end_turn",
+        (false, false) => "tool_use",
+    };
     let usage = plan.usage;
     let mut message = json!({
         "id": id, "type": "message", "role": "assistant", "model": ask.model,

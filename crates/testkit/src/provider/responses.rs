@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::identity::Ids;
 use super::ledger::{ToolCall, Usage};
+use super::refusal::Refusal;
 use super::script::{Ask, Choice, Plan, Tool, pieces};
-use super::server::{Answer, Refusal};
+use super::server::Answer;
 use super::stream::named;
 use super::tree::set;
 
@@ -97,10 +98,14 @@ pub(super) fn write(ask: &Ask, body: &Value, plan: Plan, ids: &Ids, created: i64
         items.push(reasoning_item(shown.as_deref(), body, ids));
     }
     if let Some(text) = &plan.text {
+        let part = if plan.refused {
+            json!({"type": "refusal", "refusal": text})
+        } else {
+            json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text})
+        };
         items.push(json!({
             "id": ids.response("msg"), "type": "message", "status": "completed",
-            "role": "assistant",
-            "content": [{"type": "output_text", "annotations": [], "logprobs": [], "text": text}],
+            "role": "assistant", "content": [part],
         }));
     }
     let mut calls = Vec::new();
@@ -129,6 +134,32 @@ pub(super) fn write(ask: &Ask, body: &Value, plan: Plan, ids: &Ids, created: i64
         thinking: shown.unwrap_or_default(),
         stream: ask.stream,
         frames,
+    }
+}
+
+/// A stream that says that the request failed.
+pub(super) fn failed(
+    ask: &Ask,
+    body: &Value,
+    refusal: &Refusal,
+    ids: &Ids,
+    created: i64,
+) -> Answer {
+    let id = ids.response("resp");
+    let mut response = response_json(&id, &ask.model, created, body);
+    let mut events = Events::default();
+    events.push("created", json!({"response": response}));
+    set(&mut response, "status", json!("failed"));
+    set(&mut response, "error", json!({"code": refusal.code(), "message": refusal.message}));
+    events.push("failed", json!({"response": response}));
+    Answer {
+        id,
+        usage: Usage::default(),
+        calls: Vec::new(),
+        text: String::new(),
+        thinking: String::new(),
+        stream: true,
+        frames: events.frames,
     }
 }
 
@@ -254,11 +285,16 @@ impl Events {
         for (index, part) in item["content"].as_array().into_iter().flatten().enumerate() {
             self.place.insert("content_index".to_owned(), json!(index));
             let mut empty = part.clone();
-            set(&mut empty, "text", "");
+            let field = if part["type"] == "refusal" { "refusal" } else { "text" };
+            set(&mut empty, field, "");
             self.push("content_part.added", json!({"part": empty}));
-            self.place.insert("logprobs".to_owned(), json!([]));
-            self.text("output_text", "text", &part["text"]);
-            self.place.remove("logprobs");
+            if field == "refusal" {
+                self.text("refusal", field, &part[field]);
+            } else {
+                self.place.insert("logprobs".to_owned(), json!([]));
+                self.text("output_text", field, &part[field]);
+                self.place.remove("logprobs");
+            }
             self.push("content_part.done", json!({"part": part}));
             self.place.remove("content_index");
         }

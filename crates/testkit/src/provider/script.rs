@@ -56,6 +56,8 @@ pub(super) struct Plan {
     pub(super) text: Option<String>,
     pub(super) calls: Vec<PlannedCall>,
     pub(super) usage: Usage,
+    /// The text is the model's refusal to answer.
+    pub(super) refused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +155,7 @@ impl Ask {
             thinking,
             text,
             calls,
+            refused: false,
         }
     }
 

@@ -1,13 +1,14 @@
 //! Routes, credentials and headers.
 
-use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -15,8 +16,11 @@ use stdx::{Lifecycle, SharedClock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::faults::{self, Fault, Faults, Instead, Spoil};
 use super::identity::Ids;
 use super::ledger::{Ending, Ledger, Served, ToolCall, Usage};
+use super::refusal::{Refusal, Vendor};
+use super::script::{Ask, Plan};
 use super::stream::Frames;
 use super::{Options, chat, messages, responses};
 
@@ -30,19 +34,6 @@ const MODELS_OPENAI: [&str; 3] = ["gpt-5.1", "gpt-5.1-codex", "gpt-5-mini"];
 
 type Body = Either<Full<Bytes>, Frames>;
 
-/// A request that gets an error in the API's own shape.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    status: StatusCode,
-    message: String,
-}
-
-impl Refusal {
-    pub(super) fn bad(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
-    }
-}
-
 /// An answer in an API's words, ready to be sent.
 pub(super) struct Answer {
     pub(super) id: String,
@@ -55,13 +46,6 @@ pub(super) struct Answer {
     pub(super) frames: Vec<Bytes>,
 }
 
-/// Which vendor's manners a route has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Vendor {
-    Anthropic,
-    OpenAi,
-}
-
 /// What all connections share.
 pub(super) struct Server {
     keys: Vec<String>,
@@ -69,7 +53,20 @@ pub(super) struct Server {
     ids: Ids,
     clock: SharedClock,
     ledger: Ledger,
+    faults: Faults,
 }
+
+/// An answer that is not given: the connection breaks.
+#[derive(Debug)]
+struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("broken on purpose")
+    }
+}
+
+impl std::error::Error for Broken {}
 
 impl Server {
     /// Accepts connections until the process begins to stop.
@@ -85,6 +82,7 @@ impl Server {
             ids: Ids(options.rng),
             clock: options.clock,
             ledger,
+            faults: Faults::new(options.fault),
         });
         let (stopping, tasks) = (lifecycle.stopping(), lifecycle.clone());
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -119,50 +117,67 @@ impl Server {
     async fn connection(self: Arc<Self>, socket: TcpStream) {
         // Without it small frames wait for the peer's delayed acknowledgement.
         let _ = socket.set_nodelay(true);
+        let broken = Arc::new(AtomicBool::new(false));
+        let (server, breaks) = (self, Arc::clone(&broken));
         let service = hyper::service::service_fn(move |request| {
-            let server = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(server.answer(request).await) }
+            let (server, breaks) = (Arc::clone(&server), Arc::clone(&breaks));
+            async move {
+                let answer = server.answer(request).await;
+                breaks.store(answer.is_err(), Ordering::Relaxed);
+                answer
+            }
         });
-        // An error here is the peer's going away, which the ledger knows already.
-        let _ = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(socket), service)
-            .await;
+        let http = hyper::server::conn::http1::Builder::new();
+        let mut connection = http.serve_connection(TokioIo::new(socket), service);
+        // An error here is the peer's going away, which the ledger knows already, or meant.
+        let _ = (&mut connection).await;
+        if broken.load(Ordering::Relaxed) {
+            // Closed so, the peer sees a reset.
+            let _ = connection.into_parts().io.into_inner().set_zero_linger();
+        }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path().to_owned();
-        match (&head.method, path.as_str()) {
+    /// What is not a provider's route.
+    fn aside(&self, head: &Parts) -> Option<Response<Body>> {
+        Some(match (&head.method, head.uri.path()) {
             (&Method::GET, "/__served") => {
                 let after = match head.uri.query() {
                     None => Some(0),
                     Some(query) => query.strip_prefix("after=").and_then(|seq| seq.parse().ok()),
                 };
-                return match after {
+                match after {
                     Some(after) => json_response(StatusCode::OK, &json!(self.ledger.after(after))),
                     None => empty(StatusCode::BAD_REQUEST),
-                };
+                }
             }
             (&Method::DELETE, "/__served") => {
                 self.ledger.clear();
-                return empty(StatusCode::NO_CONTENT);
+                empty(StatusCode::NO_CONTENT)
             }
             // Clients look with it whether the base URL answers at all.
-            (&Method::HEAD, _) => return empty(StatusCode::OK),
-            _ => {}
+            (&Method::HEAD, _) => empty(StatusCode::OK),
+            _ => return None,
+        })
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+        let (head, body) = request.into_parts();
+        if let Some(answer) = self.aside(&head) {
+            return Ok(answer);
         }
+        let path = head.uri.path().to_owned();
         let vendor = match path.as_str() {
             "/v1/messages" | "/v1/messages/count_tokens" => Vendor::Anthropic,
             _ if head.headers.contains_key("anthropic-version") => Vendor::Anthropic,
             _ => Vendor::OpenAi,
         };
         let raw = Limited::new(body, BODY_BYTES_MAX).collect().await;
-        let (raw, fault) = match raw {
+        let (raw, unread) = match raw {
             Ok(raw) => (raw.to_bytes(), None),
-            Err(_) => (Bytes::new(), Some(too_large())),
+            Err(_) => (Bytes::new(), Some(Refusal::too_large())),
         };
         let json: Option<Value> = serde_json::from_slice(&raw).ok();
-        let row = Served {
+        let mut row = Served {
             method: head.method.to_string(),
             path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             headers: pairs(&head.headers),
@@ -173,27 +188,62 @@ impl Server {
             }),
             ..Served::default()
         };
-        let outcome = match fault {
-            Some(fault) => Err(fault),
-            None => {
-                self.route(vendor, &head.method, &path, &head.headers, json.as_ref(), raw.len())
-            }
+        let asked = Asked {
+            vendor,
+            method: &head.method,
+            path: &path,
+            headers: &head.headers,
+            body: json.as_ref(),
+            raw: &raw,
         };
-        let mut response = self.record(vendor, raw.len(), row, outcome);
+        let (fault, outcome) = match unread {
+            Some(refusal) => (None, Err(refusal)),
+            None => self.outcome(&asked, &row.model),
+        };
+        row.fault = fault.as_ref().map(|fault| format!("{fault:?}"));
+        let mut response = match outcome {
+            Ok(Done::Break) => {
+                let seq = self.ledger.open(raw.len(), row);
+                self.ledger.settle(seq, 0, Ending::Cut);
+                return Err(Broken);
+            }
+            Ok(Done::Silence) => {
+                let seq = self.ledger.open(raw.len(), row);
+                // Tells the ledger when the peer gives up.
+                let _waiting = Frames::silent(seq, self.ledger.clone());
+                return std::future::pending().await;
+            }
+            outcome => self.record(vendor, raw.len(), row, outcome, Spoil::of(fault.as_ref())),
+        };
         self.stamp(vendor, response.headers_mut());
-        response
+        Ok(response)
     }
 
-    fn route(
-        &self,
-        vendor: Vendor,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-        body: Option<&Value>,
-        bytes: usize,
-    ) -> Result<Done, Refusal> {
-        self.check_key(vendor, headers)?;
+    /// What becomes of a request, and the fault that was asked for.
+    fn outcome(&self, asked: &Asked<'_>, model: &str) -> (Option<Fault>, Result<Done, Refusal>) {
+        let header = asked.headers.get(faults::HEADER).and_then(|value| value.to_str().ok());
+        let fault = match self.faults.pick(header, model) {
+            Ok(fault) => fault,
+            Err(error) => return (None, Err(Refusal::bad(error.to_string()))),
+        };
+        let outcome = self.route(asked, fault.as_ref());
+        (fault, outcome)
+    }
+
+    fn route(&self, asked: &Asked<'_>, fault: Option<&Fault>) -> Result<Done, Refusal> {
+        let Asked { vendor, method, path, headers, body, raw } = *asked;
+        let bytes = raw.len();
+        let key = self.check_key(vendor, headers)?;
+        self.faults.note_key(key);
+        match fault.and_then(|fault| self.faults.instead(fault, vendor, key, raw)) {
+            Some(Instead::Refuse(refusal)) => return Err(refusal),
+            Some(Instead::Reset) => return Ok(Done::Break),
+            Some(Instead::Silence) => return Ok(Done::Silence),
+            None => {}
+        }
+        let too_long = fault == Some(&Fault::ContextTooLong);
+        let refused = fault == Some(&Fault::ContentRefused);
+        let plan = |ask: &Ask| Plan { refused, ..ask.plan() };
         if vendor == Vendor::Anthropic && !headers.contains_key("anthropic-version") {
             return Err(Refusal::bad("anthropic-version: header is required"));
         }
@@ -207,7 +257,10 @@ impl Server {
                 let body = body()?;
                 let ask = messages::read(body, bytes)?;
                 messages::check_budget(body)?;
-                Ok(Done::Answer(messages::write(&ask, body, ask.plan(), &self.ids)))
+                if too_long {
+                    return Err(Refusal::context_too_long());
+                }
+                Ok(Done::Answer(messages::write(&ask, body, plan(&ask), &self.ids)))
             }
             (&Method::POST, "/v1/messages/count_tokens") => {
                 let ask = messages::read(body()?, bytes)?;
@@ -216,24 +269,31 @@ impl Server {
             (&Method::POST, "/v1/chat/completions") => {
                 let body = body()?;
                 let ask = chat::read(body, bytes)?;
+                if too_long {
+                    return Err(Refusal::context_too_long());
+                }
                 let with_usage =
                     body.pointer("/stream_options/include_usage") == Some(&json!(true));
-                Ok(Done::Answer(chat::write(&ask, ask.plan(), &self.ids, created, with_usage)))
+                Ok(Done::Answer(chat::write(&ask, plan(&ask), &self.ids, created, with_usage)))
             }
             (&Method::POST, "/v1/responses") => {
                 let body = body()?;
                 let ask = responses::read(body, bytes)?;
-                Ok(Done::Answer(responses::write(&ask, body, ask.plan(), &self.ids, created)))
+                let refusal = Refusal::context_too_long();
+                Ok(Done::Answer(match (too_long, ask.stream) {
+                    (true, false) => return Err(refusal),
+                    // The real one answers a stream with a stream.
+                    (true, true) => responses::failed(&ask, body, &refusal, &self.ids, created),
+                    (false, _) => responses::write(&ask, body, plan(&ask), &self.ids, created),
+                }))
             }
             (&Method::GET, "/v1/models") => Ok(Done::Fact(models(vendor))),
-            _ => Err(Refusal {
-                status: StatusCode::NOT_FOUND,
-                message: format!("Unknown request URL: {method} {path}"),
-            }),
+            _ => Err(Refusal::not_found(format!("Unknown request URL: {method} {path}"))),
         }
     }
 
-    fn check_key(&self, vendor: Vendor, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// The key that the request carries, if it is accepted.
+    fn check_key<'a>(&self, vendor: Vendor, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
         let bearer = headers
             .get("authorization")
             .and_then(|value| value.to_str().ok())
@@ -247,15 +307,9 @@ impl Server {
         };
         let key = key.map(str::trim).unwrap_or_default();
         if key.is_empty() || !(self.keys.is_empty() || self.keys.iter().any(|have| have == key)) {
-            return Err(Refusal {
-                status: StatusCode::UNAUTHORIZED,
-                message: match vendor {
-                    Vendor::Anthropic => "invalid x-api-key".to_owned(),
-                    Vendor::OpenAi => "Incorrect API key provided.".to_owned(),
-                },
-            });
+            return Err(Refusal::bad_key(vendor));
         }
-        Ok(())
+        Ok(key)
     }
 
     fn record(
@@ -264,6 +318,7 @@ impl Server {
         bytes: usize,
         mut row: Served,
         outcome: Result<Done, Refusal>,
+        spoil: Spoil,
     ) -> Response<Body> {
         match outcome {
             Ok(Done::Answer(answer)) => {
@@ -276,7 +331,8 @@ impl Server {
                 row.stream = answer.stream;
                 let seq = self.ledger.open(bytes, row);
                 let delay = if answer.stream { self.delay } else { Duration::ZERO };
-                let frames = Frames::new(answer.frames, delay, seq, self.ledger.clone());
+                let (frames, stream) = (answer.frames, answer.stream);
+                let frames = Frames::new(frames, stream, delay, spoil, seq, self.ledger.clone());
                 let mut response = Response::new(Either::Right(frames));
                 let kind = if answer.stream {
                     response
@@ -290,15 +346,19 @@ impl Server {
                 response
             }
             other => {
-                let (status, body) = match other {
-                    Err(refusal) => (refusal.status, error_body(vendor, &refusal)),
-                    Ok(Done::Fact(body)) => (StatusCode::OK, body),
-                    Ok(Done::Answer(_)) => (StatusCode::OK, Value::Null),
+                let (status, retry_after, body) = match other {
+                    Err(refusal) => (refusal.status, refusal.retry_after, refusal.body(vendor)),
+                    Ok(Done::Fact(body)) => (StatusCode::OK, None, body),
+                    Ok(_) => (StatusCode::OK, None, Value::Null),
                 };
                 row.status = status.as_u16();
                 let seq = self.ledger.open(bytes, row);
                 self.ledger.settle(seq, 1, Ending::Complete);
-                json_response(status, &body)
+                let mut response = json_response(status, &body);
+                if let Some(seconds) = retry_after {
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+                }
+                response
             }
         }
     }
@@ -329,13 +389,20 @@ enum Done {
     Answer(Answer),
     /// Anything else.
     Fact(Value),
+    /// No answer, and no connection.
+    Break,
+    /// No answer.
+    Silence,
 }
 
-fn too_large() -> Refusal {
-    Refusal {
-        status: StatusCode::PAYLOAD_TOO_LARGE,
-        message: "Request exceeds the maximum allowed number of bytes".to_owned(),
-    }
+/// A request as far as its answer depends on it.
+struct Asked<'a> {
+    vendor: Vendor,
+    method: &'a Method,
+    path: &'a str,
+    headers: &'a HeaderMap,
+    body: Option<&'a Value>,
+    raw: &'a [u8],
 }
 
 fn model(body: Option<&Value>) -> String {
@@ -368,30 +435,6 @@ fn models(vendor: Vendor) -> Value {
                 "id": id, "object": "model", "created": 1_762_300_800, "owned_by": "system",
             })),
         }),
-    }
-}
-
-fn error_body(vendor: Vendor, refusal: &Refusal) -> Value {
-    let message = &refusal.message;
-    match vendor {
-        Vendor::Anthropic => {
-            let kind = match refusal.status {
-                StatusCode::UNAUTHORIZED => "authentication_error",
-                StatusCode::NOT_FOUND => "not_found_error",
-                StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
-                _ => "invalid_request_error",
-            };
-            json!({"type": "error", "error": {"type": kind, "message": message}})
-        }
-        Vendor::OpenAi => {
-            let code = match refusal.status {
-                StatusCode::UNAUTHORIZED => json!("invalid_api_key"),
-                _ => Value::Null,
-            };
-            json!({"error": {
-                "message": message, "type": "invalid_request_error", "param": null, "code": code,
-            }})
-        }
     }
 }
 

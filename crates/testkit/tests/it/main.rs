@@ -1,5 +1,7 @@
 //! The fake provider over real sockets.
 
-// The attribute tells the linter that all of it is tests.
+// The attributes tell the linter that all of it is tests.
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod provider;
