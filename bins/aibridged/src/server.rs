@@ -9,8 +9,8 @@ use aibridge::{Gateway, GatewaySettings, Timeouts};
 use anyhow::{Context as _, Result, anyhow};
 use config::Options;
 use control::client::{
-    ClientMetrics, Coderd, CoderdSettings, ControlSink, Ended, Identities, IdentitySettings, Link,
-    Replica, follow_providers, follow_revocations,
+    ClientMetrics, Coderd, CoderdSettings, ControlSink, Ended, Heartbeats, Identities,
+    IdentitySettings, Link, Replica, follow_providers,
 };
 use control::wire::SpoolDepth;
 use httpmw::{Hsts, TrustedProxies};
@@ -82,16 +82,17 @@ async fn start(
         registry.raw_mut(),
     );
     let spool = ledger.clone();
-    follow_revocations(
-        coderd.clone(),
-        Replica { id: rng.uuid_v4(), build: BUILD.to_owned() },
-        move || depth(&spool.status()),
-        (Arc::clone(&identities), link.clone()),
-        (metrics, Arc::clone(&rng)),
-        lifecycle,
-    );
-    let feed = (coderd.clone(), Arc::clone(&gateway));
-    follow_providers(feed.0, feed.1, link.clone(), Arc::clone(&rng), lifecycle);
+    let heartbeats = Heartbeats {
+        coderd: coderd.clone(),
+        replica: Replica { id: rng.uuid_v4(), build: BUILD.to_owned() },
+        identities: Arc::clone(&identities),
+        link: link.clone(),
+        metrics,
+        rng: Arc::clone(&rng),
+    };
+    heartbeats.start(move || depth(&spool.status()), lifecycle);
+    let (served, asked) = (Arc::clone(&gateway), coderd.clone());
+    follow_providers(asked, served, link.clone(), Arc::clone(&rng), lifecycle);
     ledger.ship(ControlSink::new(coderd, link.clone()), lifecycle);
 
     let ready = Ready { link, identities, ledger, gateway: Arc::clone(&gateway) };

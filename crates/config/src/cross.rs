@@ -56,13 +56,7 @@ fn replace_address(options: &mut Options) {
 fn derive_access_url(options: &mut Options, values: &mut Resolution) {
     let networking = &mut options.networking;
     if let Some(url) = &networking.access_url {
-        let local = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        if local {
+        if is_local(url) {
             values.warn(format!(
                 "The access URL {url} only works on this machine; set CODER_ACCESS_URL to one that \
                  users can reach."
@@ -91,6 +85,16 @@ fn derive_access_url(options: &mut Options, values: &mut Resolution) {
     values.warn(format!(
         "CODER_ACCESS_URL is not set; {scheme}://{reachable} is used, which only works on this machine."
     ));
+}
+
+/// Whether a URL leads to this machine.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
 }
 
 /// Lower case, known names only, finished ones included.
@@ -258,6 +262,15 @@ fn database(options: &Options, rules: &mut Rules<'_>) {
 /// What the daemons need that ask coderd. The proxy may find the gateway by its target alone.
 fn satellite(options: &Options, rules: &mut Rules<'_>, key_needed: bool) {
     let daemon = &options.gateway_daemon;
+    if let Some(url) = &daemon.coderd_url
+        && url.scheme() == "http"
+        && !is_local(url)
+    {
+        rules.values.warn(format!(
+            "{url} (CODER_URL) is not encrypted: tokens of users and keys of providers go there. Use https \
+             unless the network in between is trusted."
+        ));
+    }
     rules.refuse(
         daemon.coderd_url.is_none(),
         &["gateway_daemon.coderd_url"],

@@ -1,7 +1,7 @@
 //! A daemon's side of the protocol.
 //!
 //! [`Coderd`] makes single calls. On top of it, [`Identities`] is the gateway's authenticator,
-//! [`follow_revocations`] keeps it true and tells whether coderd is there, [`follow_providers`] keeps the
+//! [`Heartbeats`] keep it true and tell whether coderd is there, [`follow_providers`] keeps the
 //! gateway's providers, and [`ControlSink`] is where the ledger ships to.
 //!
 //! It refuses to decide what a daemon does about any of it: [`Link`] tells how things are, and that there is
@@ -28,5 +28,5 @@ pub use identities::{Identities, IdentitySettings};
 pub use link::{Link, Standing};
 pub use metrics::ClientMetrics;
 pub use providers::follow_providers;
-pub use revocations::{Replica, follow_revocations};
+pub use revocations::{Heartbeats, Replica};
 pub use sink::ControlSink;

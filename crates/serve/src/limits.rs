@@ -29,7 +29,9 @@ impl Default for Limits {
         Self {
             connections_max: 16_384,
             handshake: Duration::from_secs(10),
-            head: Duration::from_mins(1),
+            // Longer than what common clients keep idle connections for, so that they close first: a server
+            // that closes while a request is on its way breaks that request.
+            head: Duration::from_mins(2),
             head_bytes_max: 64 * 1024,
             headers_max: 128,
             streams_max: 1_024,

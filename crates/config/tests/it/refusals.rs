@@ -222,3 +222,21 @@ fn a_daemon_says_what_it_needs() {
     let report = run(Daemon::Aibridgeproxyd, &[], &Environment::from_pairs(vars)).unwrap_err();
     assert_eq!(report.problems.len(), 2, "{report}");
 }
+
+#[test]
+fn an_unencrypted_way_to_coderd_is_warned_of_unless_it_stays_on_this_machine() {
+    for (url, warned) in [
+        ("http://coder.internal:3000", true),
+        ("http://10.0.0.1", true),
+        ("https://coder.internal", false),
+        ("http://localhost:3000", false),
+        ("http://127.0.0.1:3000", false),
+        ("http://[::1]:3000", false),
+    ] {
+        let vars = [("CODER_URL", url), ("CODER_AI_GATEWAY_KEY", "cgw_x"), ("HOME", "/home/x")];
+        let env = Environment::from_pairs(vars);
+        let loaded = run(Daemon::Aibridged, &[], &env).unwrap();
+        let told = loaded.warnings.iter().any(|text| text.contains("is not encrypted"));
+        assert_eq!(told, warned, "{url}: {:?}", loaded.warnings);
+    }
+}

@@ -23,26 +23,37 @@ pub struct Replica {
     pub build: String,
 }
 
-/// Has a heartbeat waiting at coderd all the time, in the background: it brings revocations the moment they
-/// happen, tells how deep the spool is, and shows whether coderd is there. Each change of that is one line
-/// in the log.
-pub fn follow_revocations(
-    coderd: Coderd,
-    replica: Replica,
-    depth: impl Fn() -> SpoolDepth + Send + Sync + 'static,
-    (identities, link): (Arc<Identities>, Link),
-    (metrics, rng): (ClientMetrics, SharedRng),
-    lifecycle: &Lifecycle,
-) {
-    metrics.connected.set((), 0);
-    let watch = Watch { identities, link, metrics, first: Mutex::default() };
-    let stopping = lifecycle.stopping();
-    lifecycle.spawn("revocations", async move {
-        tokio::select! {
-            () = follow(&coderd, &replica, &depth, &watch, Pace::new(rng)) => {}
-            () = stopping.wait() => {}
-        }
-    });
+/// What keeps a heartbeat waiting at coderd all the time: it brings revocations the moment they happen, tells
+/// how deep the spool is, and shows whether coderd is there. Each change of that is one line in the log.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "named by their types")]
+pub struct Heartbeats {
+    pub coderd: Coderd,
+    pub replica: Replica,
+    pub identities: Arc<Identities>,
+    pub link: Link,
+    pub metrics: ClientMetrics,
+    pub rng: SharedRng,
+}
+
+impl Heartbeats {
+    /// Begins, in the background. `depth` is asked before each heartbeat.
+    pub fn start(
+        self,
+        depth: impl Fn() -> SpoolDepth + Send + Sync + 'static,
+        lifecycle: &Lifecycle,
+    ) {
+        let Self { coderd, replica, identities, link, metrics, rng } = self;
+        metrics.connected.set((), 0);
+        let watch = Watch { identities, link, metrics, first: Mutex::default() };
+        let stopping = lifecycle.stopping();
+        lifecycle.spawn("revocations", async move {
+            tokio::select! {
+                () = follow(&coderd, &replica, &depth, &watch, Pace::new(rng)) => {}
+                () = stopping.wait() => {}
+            }
+        });
+    }
 }
 
 async fn follow(

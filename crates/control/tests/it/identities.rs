@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use aibridge::ports::{Authenticator as _, Identity, Refused};
 use control::client::{
-    ClientMetrics, Coderd, Ended, Identities, IdentitySettings, Link, Replica, Standing,
-    follow_revocations,
+    ClientMetrics, Coderd, Ended, Heartbeats, Identities, IdentitySettings, Link, Replica, Standing,
 };
 use control::wire::{RefusedReason, Resolved, Revoked, SpoolDepth};
 use control::{VERSION, VERSION_HEADER};
@@ -52,14 +51,15 @@ impl World {
             metrics.clone(),
             &lifecycle,
         );
-        follow_revocations(
+        let heartbeats = Heartbeats {
             coderd,
-            Replica { id: Uuid::from_u128(5), build: "test".to_owned() },
-            SpoolDepth::default,
-            (Arc::clone(&identities), link.clone()),
-            (metrics, SystemRng::shared()),
-            &lifecycle,
-        );
+            replica: Replica { id: Uuid::from_u128(5), build: "test".to_owned() },
+            identities: Arc::clone(&identities),
+            link: link.clone(),
+            metrics,
+            rng: SystemRng::shared(),
+        };
+        heartbeats.start(SpoolDepth::default, &lifecycle);
         let world = Self { peer, running, identities, link, clock, lifecycle };
         if key == KEY {
             world.connected().await;

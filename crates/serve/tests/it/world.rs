@@ -83,7 +83,7 @@ impl Kept {
     pub(crate) async fn closed(&mut self) {
         within(async {
             while self.0.ready().await.is_ok() {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         })
         .await;
