@@ -52,7 +52,7 @@ impl Default for LimitSettings {
 /// The limits at work; shared by all gateways of one process.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    slots: Option<Arc<Slots>>,
+    slots: Option<Slots>,
     rate: Option<Rate>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) workers: Workers,
@@ -105,7 +105,7 @@ impl Collector for LimitsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let held = i64::try_from(self.0.memory.held()).unwrap_or(i64::MAX);
         let slots = self.0.slots.as_ref();
-        let taken = slots.map(|slots| i64::from(slots.taken()));
+        let taken = slots.map(|slots| i64::try_from(slots.taken()).unwrap_or(i64::MAX));
         for prefix in PREFIXES {
             for (name, help, value) in [
                 (

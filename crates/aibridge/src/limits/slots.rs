@@ -1,42 +1,41 @@
 //! How many requests are under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A bounded count of requests.
+/// A bounded count of requests: the number of references to one token, which costs no more than handing out
+/// a reference does.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    max: u32,
-    taken: AtomicU32,
+    max: usize,
+    token: Arc<()>,
 }
 
 impl Slots {
     /// Nothing when there is no limit.
-    pub(super) fn new(max: u32) -> Option<Arc<Self>> {
-        (max > 0).then(|| Arc::new(Self { max, taken: AtomicU32::new(0) }))
+    pub(super) fn new(max: u32) -> Option<Self> {
+        (max > 0).then(|| Self { max: max as usize, token: Arc::default() })
     }
 
     /// Takes a place if one is free.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Slot> {
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        // Dropped at once if it is one too many.
-        let slot = Slot(Arc::clone(self));
-        (before < self.max).then_some(slot)
+    pub(super) fn take(&self) -> Option<Slot> {
+        let slot = Slot { _token: Arc::clone(&self.token) };
+        (self.references() <= self.max).then_some(slot)
     }
 
-    pub(super) fn taken(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed).min(self.max)
+    pub(super) fn taken(&self) -> usize {
+        self.references().min(self.max)
+    }
+
+    /// Besides our own.
+    fn references(&self) -> usize {
+        Arc::strong_count(&self.token) - 1
     }
 }
 
 /// A place among the requests under way, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Slots>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-    }
+pub(crate) struct Slot {
+    _token: Arc<()>,
 }
 
 #[cfg(test)]

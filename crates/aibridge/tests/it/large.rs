@@ -10,7 +10,7 @@ use crate::upstream::{Reply, Step, Upstream, send};
 use crate::world::{World, chunk, post, row};
 
 /// Far more time than a few small requests take.
-const LARGE: usize = 16 << 20;
+const LARGE: usize = 8 << 20;
 const SMALL_REQUESTS: usize = 5;
 
 /// What was done, in order.

@@ -2,13 +2,15 @@
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use aibridge::BreakerSettings;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::apis::{apis, reply};
-use crate::upstream::{Reply, Step, send};
+use crate::upstream::{Reply, Step, Upstream, send};
 use crate::world::{World, post, row, with};
 
 /// Keeps every field of every event as text.
@@ -42,6 +44,40 @@ impl Subscriber for Log {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn a_circuit_that_changes_its_state_is_told_with_its_names() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let [api, ..] = apis();
+    let world = World::with(|settings| {
+        settings.breaker = Some(BreakerSettings {
+            failure_threshold: 1,
+            timeout: Duration::ZERO,
+            max_requests: 1,
+            ..BreakerSettings::default()
+        });
+    });
+    let provider = Upstream::start(&world.lifecycle, move |number, _| match number {
+        0 => Reply::json(503, "{}"),
+        _ => Reply::json(200, crate::happy::MESSAGE),
+    })
+    .await;
+    world.install(&[row(api.kind, "p", &provider.url(api.base), &["k"])]);
+    for status in [503, 200] {
+        assert_eq!(world.ask(post(api.path, &api.request(false))).await.status, status);
+    }
+    let text = log.0.lock().unwrap().clone();
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("circuit breaker")).collect();
+    let want = |from: &str, to: &str| {
+        format!(
+            "message=circuit breaker changed its state provider=\"p\" endpoint=\"/v1/messages\" model=\"m\" \
+             from=\"{from}\" to=\"{to}\" "
+        )
+    };
+    let changes = [("closed", "open"), ("open", "half-open"), ("half-open", "closed")];
+    assert_eq!(told, changes.map(|(from, to)| want(from, to)));
 }
 
 #[tokio::test]
