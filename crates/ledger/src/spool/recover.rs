@@ -103,6 +103,10 @@ fn survey(slot: &Slot, number: u32, (offset, known): (u32, Totals), open: &mut K
             if let Some(checkpoint) = Checkpoint::decode(scan.payload(&slot.file, &header, end)) {
                 open.clear();
                 open.extend(checkpoint.open);
+                // As the reader will count.
+                if end > offset {
+                    after = checkpoint.before;
+                }
             }
             continue;
         }
