@@ -20,6 +20,8 @@ use queue::{Load, Queue};
 
 /// A batch that is not full waits so long for more.
 const LINGER: Duration = Duration::from_millis(5);
+/// Longest wait for an answer to one batch.
+const ATTEMPT_MAX: Duration = Duration::from_mins(1);
 /// Pauses between tries.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -102,19 +104,19 @@ async fn send<S: Sink>(desk: &Desk, sink: &S, batch: &Batch, stopping: &Stopping
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
     let mut failing = false;
     loop {
-        let tried = AssertUnwindSafe(sink.ingest(batch)).catch_unwind().await;
-        let error = match tried {
-            Ok(Ok(receipt)) => {
+        let attempt = AssertUnwindSafe(sink.ingest(batch)).catch_unwind();
+        let unavailable =
+            |reason: &str| SinkError::Unavailable { reason: reason.to_owned(), retry_after: None };
+        let error = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
+            Ok(Ok(Ok(receipt))) => {
                 if failing {
                     tracing::info!(batch = %batch.id, "facts are shipped again");
                 }
                 return Outcome::Stored(receipt);
             }
-            Ok(Err(error)) => error,
-            Err(_) => {
-                let reason = "shipping panicked".to_owned();
-                SinkError::Unavailable { reason, retry_after: None }
-            }
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) => unavailable("shipping panicked"),
+            Err(_) => unavailable("the place of record did not answer in time"),
         };
         desk.metrics.retries.inc(());
         if !std::mem::replace(&mut failing, true) {

@@ -44,7 +44,7 @@ pub(crate) use health::Refusal;
 pub(crate) use outside::Outside;
 pub(crate) use plan::Plan;
 pub use position::Position;
-pub(crate) use reader::{Item, Reader, Unread};
+pub(crate) use reader::{FromDisk, Item, Reader, Unread};
 pub(crate) use record::{Frame, Kind};
 pub(crate) use recover::Findings;
 pub(crate) use state::Class;

@@ -6,12 +6,14 @@ use uuid::Uuid;
 
 use crate::payload;
 use crate::sink::Batch;
-use crate::spool::{Core, Cursor, Item, Reader, Unread};
+use crate::spool::{Core, Cursor, FromDisk, Item, Reader, Unread};
 
 /// Most facts of a batch.
 const FACTS_MAX: usize = 1_000;
 /// Bytes of facts after which a batch is full.
 const BYTES_MAX: usize = 1024 * 1024;
+/// Records taken from memory at once, under the lock of those who append.
+const AT_ONCE: usize = 64;
 /// A batch with fewer facts, and fewer bytes in proportion, is worth waiting for more.
 const SMALL: usize = FACTS_MAX / 4;
 
@@ -93,10 +95,10 @@ impl Queue {
     pub(super) async fn fill(&mut self) {
         while !self.is_full() {
             let Some(reader) = &mut self.reader else { return };
-            match reader.next_in_memory() {
-                Ok(Some(item)) => self.push(item.into()),
-                Ok(None) => return,
-                Err(_) => {
+            match reader.in_memory(AT_ONCE) {
+                Ok(items) if items.is_empty() => return,
+                Ok(items) => items.into_iter().for_each(|item| self.push(item.into())),
+                Err(FromDisk) => {
                     if !self.read_disk().await {
                         return;
                     }

@@ -26,6 +26,8 @@ pub(crate) struct Cursor {
 pub(crate) struct CursorFile {
     file: Arc<File>,
     saves: u64,
+    /// Whether the last one failed.
+    behind: bool,
 }
 
 impl CursorFile {
@@ -42,7 +44,7 @@ impl CursorFile {
             }
         }
         let (saves, cursor) = newest;
-        Ok((Self { file: Arc::new(file), saves }, cursor))
+        Ok((Self { file: Arc::new(file), saves, behind: false }, cursor))
     }
 
     /// Whether nothing was ever saved, or all of it is lost.
@@ -52,10 +54,22 @@ impl CursorFile {
 
     /// Overwrites the older slot. Survives the process at once, the machine after [`Self::sync`].
     pub(crate) fn save(&mut self, cursor: &Cursor) -> io::Result<()> {
-        let saves = self.saves + 1;
+        let saves = self.saves.saturating_add(1);
+        self.behind = true;
         self.file.write_all_at(&encode(saves, cursor), saves % 2 * SLOT_STRIDE)?;
         self.saves = saves;
+        self.behind = false;
         Ok(())
+    }
+
+    /// Whether the file says less than was last to be saved.
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Goes on in a file that was opened anew.
+    pub(crate) fn replace(&mut self, file: File) {
+        self.file = Arc::new(file);
     }
 
     /// What has to be synced for the last [`Self::save`] to survive the machine.

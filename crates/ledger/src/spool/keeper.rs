@@ -17,7 +17,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Files that are kept ready.
 const READY: usize = 2;
 /// Acknowledged segments beyond those that are kept, above which files are removed.
-const SURPLUS: usize = 4;
+const SURPLUS: usize = 2;
 
 /// Wakes the thread.
 #[derive(Debug, Default)]
@@ -146,14 +146,20 @@ impl<T> Core<T> {
 
     /// Makes the cursor durable, so that files behind it can be used again, and gives back what a burst took.
     fn tidy(&self) {
-        let (file, cursor, synced) = {
+        let (file, cursor, behind) = {
             let state = self.state();
-            (state.cursor_file.file(), state.cursor.position, state.cursor_synced)
+            let synced = state.cursor_synced >= state.cursor.position;
+            let behind = state.cursor_file.is_behind();
+            let file = (!synced && !behind).then(|| state.cursor_file.file());
+            (file, state.cursor.position, behind)
         };
-        let synced = synced == cursor || file.sync_data().is_ok();
+        let synced = file.is_some_and(|file| file.sync_data().is_ok());
         let mut state = self.state();
         if synced {
             state.cursor_synced = state.cursor_synced.max(cursor);
+        }
+        if behind && let Err(error) = state.sync_cursor() {
+            tracing::debug!(error = %error, "the cursor of the spool cannot be saved yet");
         }
         if state.kept.len() > state.plan.kept + SURPLUS
             && let Some((_, slot)) = state.kept.pop_front()

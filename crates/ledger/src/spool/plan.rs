@@ -32,7 +32,7 @@ impl Plan {
         let refused_bytes = max_bytes / 32;
         // Cursor and lock take little.
         let rest = max_bytes.saturating_sub(aside_bytes + refused_bytes + 16 * 1024);
-        let kept = usize::try_from(rest / segment / 8).unwrap_or(2).clamp(2, 8);
+        let kept = usize::try_from(rest / segment / 4).unwrap_or(2).max(2);
         Self {
             segment_bytes: u32::try_from(segment).unwrap_or(PAGE_BYTES),
             segments_bytes: rest - rest % segment,

@@ -11,6 +11,7 @@ use crate::spool::record::Kind;
 use crate::spool::recover::set_aside;
 use crate::spool::scan::{Found, Scan};
 use crate::spool::segment::Segment;
+use crate::spool::tail::Entry;
 
 /// Something that a reader came to.
 #[derive(Debug)]
@@ -52,26 +53,34 @@ impl<T> Reader<T> {
         Self { core, next, open: None, told: 0 }
     }
 
-    /// The next item if it is in memory: `Err` if it has to be read from the disk, `Ok(None)` if there is
-    /// none.
-    pub(crate) fn next_in_memory(&mut self) -> Result<Option<Item<T>>, FromDisk> {
+    /// The next items that are in memory, at most so many. None if there is nothing to read.
+    ///
+    /// # Errors
+    /// The next item has to be read from the disk.
+    pub(crate) fn in_memory(&mut self, most: usize) -> Result<Vec<Item<T>>, FromDisk> {
         let horizon = self.core.horizon();
         if self.next.position >= horizon {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let entry = self.core.state().tail.take(self.next.position, horizon);
-        let Some(entry) = entry else { return Err(FromDisk) };
+        let entries = self.core.state().tail.take(self.next.position, horizon, most);
+        if entries.is_empty() {
+            return Err(FromDisk);
+        }
+        self.open = None;
+        Ok(entries.into_iter().map(|entry| self.pass(entry)).collect())
+    }
+
+    fn pass(&mut self, entry: Entry<T>) -> Item<T> {
         let expected = entry.end.totals.facts.saturating_sub(u64::from(entry.facts));
         let lost_facts = expected.saturating_sub(self.next.totals.facts);
         self.next = entry.end;
-        self.open = None;
-        Ok(Some(Item {
+        Item {
             end: entry.end,
             at_micros: entry.at_micros,
             bytes: entry.bytes,
             content: Unread::Value(entry.value),
             lost_facts,
-        }))
+        }
     }
 
     /// The next item from the disk, if there is one. Blocks.

@@ -365,6 +365,11 @@ impl<T> State<T> {
 
     pub(crate) fn sync_cursor(&mut self) -> io::Result<()> {
         let position = self.cursor.position;
+        if self.cursor_file.is_behind() {
+            // It may have been opened when the directory could not be written.
+            self.cursor_file.replace(self.folder.cursor()?);
+            self.cursor_file.save(&self.cursor)?;
+        }
         self.cursor_file.file().sync_data()?;
         self.cursor_synced = position;
         Ok(())

@@ -40,14 +40,27 @@ impl<T> Tail<T> {
         while self.bytes > BYTES_MAX && self.pop().is_some() {}
     }
 
-    /// The record behind `after`, if it is here and ends at or before `horizon`. Those before it are
-    /// forgotten.
-    pub(crate) fn take(&mut self, after: Position, horizon: Position) -> Option<Entry<T>> {
+    /// The records behind `after` that end at or before `horizon`, at most so many; none if the first of
+    /// them is not here. Those before it are forgotten.
+    pub(crate) fn take(
+        &mut self,
+        mut after: Position,
+        horizon: Position,
+        most: usize,
+    ) -> Vec<Entry<T>> {
         while self.entries.front().is_some_and(|entry| entry.after < after) {
             self.pop();
         }
-        let next = self.entries.front()?;
-        (next.after == after && next.end.position <= horizon).then(|| self.pop()).flatten()
+        let mut taken = Vec::new();
+        while let Some(next) = self.entries.front()
+            && next.after == after
+            && next.end.position <= horizon
+            && taken.len() < most
+        {
+            after = next.end.position;
+            taken.extend(self.pop());
+        }
+        taken
     }
 
     /// When the record behind `after` was appended, if it is here.

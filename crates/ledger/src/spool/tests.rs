@@ -90,11 +90,3 @@ pub(super) fn eventually(mut done: impl FnMut() -> bool) {
     }
     panic!("it took too long");
 }
-
-/// Watches nothing.
-pub(super) struct Nobody;
-
-impl Observer for Nobody {
-    fn synced(&self, _: Duration, _: bool) {}
-    fn tick(&self) {}
-}

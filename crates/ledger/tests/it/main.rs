@@ -2,6 +2,9 @@
 
 #![cfg(test)]
 
+mod crash;
+mod disks;
 mod limits;
 mod shipping;
 mod stage;
+mod verifying;

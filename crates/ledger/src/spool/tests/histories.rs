@@ -64,9 +64,9 @@ impl Twin {
 
     /// Reads on, from memory or disk as it comes.
     fn next(&mut self) -> Option<Item<Vec<u8>>> {
-        match self.reader.next_in_memory() {
-            Ok(item) => item,
-            Err(_) => self.reader.next_on_disk(),
+        match self.reader.in_memory(1) {
+            Ok(mut items) => items.pop(),
+            Err(FromDisk) => self.reader.next_on_disk(),
         }
     }
 
