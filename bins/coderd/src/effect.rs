@@ -4,7 +4,7 @@ use aibridge::GatewaySettings;
 
 /// Fields, or whole parts (ending in a dot), of the option table that have an effect here.
 pub(crate) fn effective() -> Vec<&'static str> {
-    [OURS, GatewaySettings::OPTIONS].concat()
+    [OURS, GatewaySettings::OPTIONS, process::SPOOL_OPTIONS].concat()
 }
 
 const OURS: &[&str] = &[

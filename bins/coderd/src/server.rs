@@ -21,7 +21,7 @@ use crate::{database, listen};
 /// How long answers of the gateway may still take once the process is asked to stop. Then they are cut off.
 const ANSWERS: Duration = Duration::from_secs(15);
 /// How long the process waits for open requests. Longer than [`ANSWERS`] by what it takes to record an end:
-/// afterwards the recorder closes, and what it is told then is lost.
+/// afterwards the ledger closes, and what it is told then is lost.
 const DRAIN: Duration = Duration::from_secs(25);
 /// A new month needs its partitions before it begins; three are kept ahead.
 const PARTITIONS_EVERY: Duration = Duration::from_hours(12);
@@ -60,17 +60,24 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     seed(options, environment, &store, &clock, &rng).await?;
     let settings = settings(options, &access_url, deployment_id);
     keep_partitions(store.clone(), Arc::clone(&clock), lifecycle);
+    let spool = match process::spool(&options.gateway_daemon, Arc::clone(&clock), Arc::clone(&rng))
+    {
+        Err(_) if !options.gateway.enabled => None,
+        spool => Some(spool?),
+    };
     let base = Base {
         store,
         database_url: url,
         settings,
         sliding_sessions: !options.sessions.disable_expiry_refresh,
         gateway: gateway_settings(options, lifecycle),
+        spool,
         clock,
         rng,
         registry,
     };
-    let app = App::start(base, lifecycle).await?;
+    let app =
+        App::start(base, lifecycle).await.map_err(|error| anyhow!("{}", stdx::chain(&error)))?;
     if options.introspection.prometheus_enable {
         let address = &options.introspection.prometheus_address;
         let listener = process::listen(address, "CODER_PROMETHEUS_ADDRESS").await?;

@@ -7,6 +7,7 @@ use aibridge::{Gateway, GatewaySettings};
 use authn::{Authn, Passwords, Resolver, SessionRules};
 use axum::Router;
 use httpmw::HttpMetrics;
+use ledger::{Ledger, LedgerSettings, OpenError};
 use rbac::Catalog;
 use stdx::{Lifecycle, Secret, SharedClock, SharedRng};
 use store::Full;
@@ -15,7 +16,7 @@ use telemetry::{DuplicateMetric, Registry};
 use url::Url;
 
 use crate::daemon::Daemons;
-use crate::gateway::{self, ProviderFeed, StoreRecorder};
+use crate::gateway::{self, ProviderFeed, StoreSink};
 
 /// What the deployment was told about itself.
 #[derive(Clone, Debug)]
@@ -57,6 +58,7 @@ pub struct Parts {
     pub passwords: Passwords,
     pub catalog: Arc<Catalog>,
     pub gateway: Arc<Gateway>,
+    pub records: StoreSink,
     pub daemons: Daemons,
     pub pubsub: Pubsub,
     pub clock: SharedClock,
@@ -79,6 +81,8 @@ pub struct Base {
     pub sliding_sessions: bool,
     /// How the gateway behaves.
     pub gateway: GatewaySettings,
+    /// Where the gateway's facts are until they are stored. Needed when the gateway is enabled.
+    pub spool: Option<LedgerSettings>,
     /// Source of times.
     pub clock: SharedClock,
     /// Source of identifiers and secrets.
@@ -87,19 +91,34 @@ pub struct Base {
     pub registry: Registry,
 }
 
+/// Why an [`App`] cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A metric is declared twice.
+    #[error(transparent)]
+    Metrics(#[from] DuplicateMetric),
+    /// The gateway would have no place for its facts.
+    #[error("the AI gateway cannot record what it does")]
+    Spool(#[from] OpenError),
+    /// The same, for want of settings.
+    #[error("the AI gateway has no spool")]
+    NoSpool,
+}
+
 impl App {
-    /// Builds everything above the store and starts what runs in the background: notices, the recorder, the
+    /// Builds everything above the store and starts what runs in the background: notices, the ledger, the
     /// provider feed. All of it ends with `lifecycle`.
     ///
     /// # Errors
-    /// If a metric is declared twice.
-    pub async fn start(base: Base, lifecycle: &Lifecycle) -> Result<Self, DuplicateMetric> {
+    /// If the spool cannot be opened and the gateway is enabled, or a metric is declared twice.
+    pub async fn start(base: Base, lifecycle: &Lifecycle) -> Result<Self, StartError> {
         let Base {
             store,
             database_url,
             settings,
             sliding_sessions,
             gateway,
+            spool,
             clock,
             rng,
             mut registry,
@@ -115,7 +134,11 @@ impl App {
             rules,
         );
         let resolver = Resolver::start(authn.clone(), &pubsub, lifecycle);
-        let recorder = StoreRecorder::start(store.clone(), lifecycle, &mut registry)?;
+        let records =
+            StoreSink::new(store.clone(), Arc::clone(&clock), Arc::clone(&rng), &mut registry)?;
+        records.start_sweeper(lifecycle);
+        let opened = spool.map(|spool| Ledger::open(spool, lifecycle, &mut registry));
+        let recorder = gateway::recorder(opened, &records, settings.gateway_enabled, lifecycle)?;
         let gateway = Gateway::new(
             gateway,
             gateway::authenticator(resolver.clone()),
@@ -137,6 +160,7 @@ impl App {
             passwords,
             catalog,
             gateway,
+            records,
             daemons,
             pubsub,
             clock,

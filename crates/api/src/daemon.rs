@@ -7,6 +7,7 @@
 mod auth;
 mod heartbeat;
 mod providers;
+mod records;
 mod replicas;
 mod resolve;
 mod revocations;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::routes::unknown_route;
 use auth::Keys;
+use records::Desk;
 use replicas::Replicas;
 use revocations::Revocations;
 
@@ -48,6 +50,7 @@ pub struct Daemons {
     providers: watch::Receiver<ProviderSet>,
     revocations: Revocations,
     replicas: Replicas,
+    desk: Arc<Desk>,
     stopping: Stopping,
 }
 
@@ -65,6 +68,7 @@ impl Daemons {
             providers,
             revocations: Revocations::start(store.clone(), Arc::clone(rng), pubsub, lifecycle),
             replicas: Replicas::new(registry)?,
+            desk: Arc::default(),
             stopping: lifecycle.stopping(),
         })
     }
@@ -85,10 +89,15 @@ impl Daemons {
 
 /// The routes of the protocol. A body has the bound of the whole server unless its route says otherwise.
 pub(crate) fn routes(app: &App) -> Router<App> {
+    let batches = Router::new()
+        .route("/records", post(records::records))
+        .route("/verify", post(records::verify))
+        .layer(httpmw::body_limit(wire::RECORDS_BYTES_MAX as u64));
     let version_1 = Router::new()
         .route("/resolve", post(resolve::resolve))
         .route("/heartbeat", post(heartbeat::heartbeat))
         .layer(httpmw::body_limit(BODY_BYTES_MAX))
+        .merge(batches)
         .route("/providers", get(providers::providers))
         // Not for the data plane, whose wildcard covers these paths too.
         .route("/{*path}", any(unknown_route))

@@ -1,11 +1,17 @@
 //! The AI gateway in process: who may use it, where its records go, which providers it serves.
 
 mod providers;
-mod recorder;
+mod records;
+mod rows;
+mod sweeper;
+mod verify;
 
 use std::sync::Arc;
 
-use aibridge::ports::{Authenticator, BoxFuture, Identity, Refused};
+use aibridge::facts::Fact;
+use aibridge::ports::{
+    Authenticator, BoxFuture, Durable, Identity, RecordError, Recorder, Refused,
+};
 use authn::{Authenticated, Failure, Resolver};
 use axum::Router;
 use axum::body::Body as HttpBody;
@@ -14,12 +20,15 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use http::{StatusCode, Uri};
 use httpmw::{ClientAddr, LogContext};
+use ledger::{Ledger, OpenError};
 use rbac::{Action, Object, Resource};
+use stdx::Lifecycle;
 
 pub use providers::{ProviderFeed, load_specs};
-pub use recorder::StoreRecorder;
+pub use records::StoreSink;
+pub use sweeper::OPEN_MAX;
 
-use crate::app::App;
+use crate::app::{App, StartError};
 use crate::json::answer;
 
 /// Where the gateway is mounted: its present name and its old one.
@@ -71,6 +80,40 @@ fn strip_prefix(uri: &Uri) -> Option<Uri> {
     let target = uri.path_and_query()?.as_str();
     let rest = PREFIXES.into_iter().find_map(|prefix| target.strip_prefix(prefix))?;
     rest.parse().ok()
+}
+
+/// Where the gateway's facts go: on disk, and from there to the place of record. What an earlier process left is
+/// sent first. A gateway that is disabled does without.
+pub(crate) fn recorder(
+    opened: Option<Result<Ledger, OpenError>>,
+    records: &StoreSink,
+    enabled: bool,
+    lifecycle: &Lifecycle,
+) -> Result<Arc<dyn Recorder>, StartError> {
+    match opened {
+        Some(Ok(ledger)) => {
+            ledger.ship(records.clone(), lifecycle);
+            return Ok(Arc::new(ledger));
+        }
+        Some(Err(error)) if enabled => return Err(error.into()),
+        None if enabled => return Err(StartError::NoSpool),
+        Some(Err(error)) => {
+            let error = stdx::chain(&error);
+            tracing::warn!(%error, "records of earlier AI requests, if there are any, stay on disk");
+        }
+        None => {}
+    }
+    Ok(Arc::new(NoRecorder))
+}
+
+/// For a gateway that is disabled and has no place for facts: nobody reaches it, and nobody could.
+#[derive(Debug)]
+struct NoRecorder;
+
+impl Recorder for NoRecorder {
+    fn append(&self, _: Vec<Fact>) -> Result<Durable, RecordError> {
+        Err(RecordError::Closed)
+    }
 }
 
 /// Identity for the gateway, from API keys.

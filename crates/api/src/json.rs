@@ -3,13 +3,14 @@
 use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, ApiResult};
 
 /// Longest path to a field that is repeated to the client.
 const FIELD_BYTES_MAX: usize = 128;
@@ -77,21 +78,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes = match request.into_body().collect().await {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) => return Err(unreadable(&error)),
-        };
-        if bytes.is_empty() {
-            return Err(ApiError::bad_request("Request body must be valid JSON.", "EOF"));
-        }
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let detail = match field::<T>(&bytes) {
-                Some(field) => format!("{field}: {}", why(&error)),
-                None => why(&error),
-            };
-            ApiError::bad_request("Request body must be valid JSON.", detail)
-        })
+        parse(&bytes(request).await?).map(Self)
     }
+}
+
+/// The whole body of a request.
+pub(crate) async fn bytes(request: Request) -> ApiResult<Bytes> {
+    match request.into_body().collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => Err(unreadable(&error)),
+    }
+}
+
+/// A body as one JSON value. A refusal names the field, never what is in it.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
+    if bytes.is_empty() {
+        return Err(ApiError::bad_request("Request body must be valid JSON.", "EOF"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let detail = match field::<T>(bytes) {
+            Some(field) => format!("{field}: {}", why(&error)),
+            None => why(&error),
+        };
+        ApiError::bad_request("Request body must be valid JSON.", detail)
+    })
 }
 
 /// Which field is wrong, such as `facts[3].model`. Only asked once it is known that one is: to keep track of it

@@ -32,6 +32,6 @@ pub mod gateway;
 pub mod seeding;
 pub mod setup;
 
-pub use app::{App, Base, HttpSettings, Parts, Settings};
+pub use app::{App, Base, HttpSettings, Parts, Settings, StartError};
 pub use error::{ApiError, ApiResult};
 pub use routes::openapi;

@@ -43,7 +43,7 @@ pub fn load(daemon: Daemon, args: &[OsString], env: &Environment) -> Result<Load
     if flags.help {
         return defaults(daemon);
     }
-    let mut values = Resolution::new(env);
+    let mut values = Resolution::new(env, daemon);
     values.problems.append(&mut flags.problems);
     variables(&mut values, env);
 
@@ -82,7 +82,7 @@ const CONFIG_PATH: &str = "configuration.path";
 
 /// What is loaded when only help is wanted: nothing given can be wrong then.
 fn defaults(daemon: Daemon) -> Result<Loaded, Report> {
-    let values = Resolution::new(&Environment::default());
+    let values = Resolution::new(&Environment::default(), Daemon::Coderd);
     Ok(Loaded {
         daemon,
         options: Options::build(&values).ok_or_else(broken_table)?,

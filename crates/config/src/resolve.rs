@@ -72,6 +72,7 @@ struct Given {
 /// The values of all options on their way to be typed, and everything that was found on it.
 pub(crate) struct Resolution {
     env: Environment,
+    daemon: Daemon,
     given: BTreeMap<&'static str, (Raw, Origin)>,
     failed: BTreeSet<&'static str>,
     pub(crate) problems: Vec<Problem>,
@@ -79,9 +80,10 @@ pub(crate) struct Resolution {
 }
 
 impl Resolution {
-    pub(crate) fn new(env: &Environment) -> Self {
+    pub(crate) fn new(env: &Environment, daemon: Daemon) -> Self {
         Self {
             env: env.clone(),
+            daemon,
             given: BTreeMap::new(),
             failed: BTreeSet::new(),
             problems: Vec::new(),
@@ -234,7 +236,7 @@ impl Resolution {
             // Only accepted values are kept.
             return T::parse(raw).ok();
         }
-        let computed = row.computed.and_then(|compute| compute(&self.env));
+        let computed = row.computed.and_then(|compute| compute(&self.env, self.daemon));
         let text = computed.unwrap_or_else(|| row.default.to_owned());
         T::parse(&Raw::Text(text)).ok()
     }

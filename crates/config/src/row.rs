@@ -83,7 +83,7 @@ pub struct Row {
     /// A further rule; its reason never repeats a secret.
     pub(crate) check: Option<Check>,
     /// Computes the default from the environment.
-    pub(crate) computed: Option<fn(&Environment) -> Option<String>>,
+    pub(crate) computed: Option<fn(&Environment, Daemon) -> Option<String>>,
     /// Parses a value and gives its text form back: equal values have equal forms.
     pub(crate) canonical: fn(&Self, &Raw) -> Result<Raw, String>,
     pub(crate) kind: Kind,

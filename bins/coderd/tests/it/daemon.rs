@@ -39,6 +39,11 @@ impl Home {
         self.postgres().is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists())
     }
 
+    /// A path inside of it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub(crate) fn kill_postgres(&self) {
         assert!(signal("KILL", self.postgres().unwrap()));
     }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod daemon;
+mod spool;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

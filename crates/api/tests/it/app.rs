@@ -1,6 +1,7 @@
 //! The whole server on a port of its own, over a database of its own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aibridge::GatewaySettings;
@@ -8,10 +9,12 @@ use api::{App, Base, HttpSettings, Settings};
 use crypt::Keyring;
 use http::HeaderValue;
 use httpmw::TrustedProxies;
+use ledger::{FullPolicy, LedgerSettings, SyncPolicy};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use stdx::{Lifecycle, SystemClock, SystemRng};
 use telemetry::Registry;
+use tempfile::TempDir;
 use testkit::TestDb;
 use tokio::net::TcpListener;
 
@@ -24,6 +27,7 @@ pub(crate) struct TestApp {
     pub(crate) app: App,
     pub(crate) http: Client,
     lifecycle: Lifecycle,
+    _spool: TempDir,
 }
 
 impl TestApp {
@@ -44,16 +48,18 @@ impl TestApp {
     /// As `change` wants it.
     pub(crate) async fn start(keyring: Keyring, change: impl FnOnce(&mut Base)) -> Self {
         let db = TestDb::new().await;
-        let (url, app, lifecycle) = serve(&db, keyring, change).await;
+        let spool = spool();
+        let (url, app, lifecycle) = serve(&db, keyring, &spool, change).await;
         // The client finds several providers of cryptography in a workspace build and wants to be told.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { url, db, app, http: Client::new(), lifecycle }
+        Self { url, db, app, http: Client::new(), lifecycle, _spool: spool }
     }
 
     /// Another process of the same deployment.
     pub(crate) async fn twin(&self) -> Twin {
-        let (url, _, lifecycle) = serve(&self.db, Keyring::empty(), |_| {}).await;
-        Twin { url, lifecycle }
+        let spool = spool();
+        let (url, _, lifecycle) = serve(&self.db, Keyring::empty(), &spool, |_| {}).await;
+        Twin { url, lifecycle, _spool: spool }
     }
 
     /// Asks the server to stop.
@@ -120,6 +126,7 @@ impl TestApp {
 pub(crate) struct Twin {
     pub(crate) url: String,
     lifecycle: Lifecycle,
+    _spool: TempDir,
 }
 
 impl Drop for Twin {
@@ -129,9 +136,15 @@ impl Drop for Twin {
 }
 
 /// Serves on a port of its own until its lifecycle ends.
+/// The directory of a ledger.
+fn spool() -> TempDir {
+    tempfile::Builder::new().prefix("api-test-").tempdir().unwrap()
+}
+
 async fn serve(
     db: &TestDb,
     keyring: Keyring,
+    spool: &TempDir,
     change: impl FnOnce(&mut Base),
 ) -> (String, App, Lifecycle) {
     let store = db.store_with(keyring).await.unwrap();
@@ -158,6 +171,14 @@ async fn serve(
         },
         sliding_sessions: true,
         gateway: GatewaySettings::new(lifecycle.clone()),
+        spool: Some(LedgerSettings {
+            dir: spool.path().to_owned(),
+            max_bytes: 16 * 1024 * 1024,
+            sync: SyncPolicy::Os,
+            full: FullPolicy::Refuse,
+            clock: Arc::clone(&clock),
+            rng: Arc::clone(&rng),
+        }),
         clock,
         rng,
         registry: Registry::new(),

@@ -3,6 +3,7 @@
 mod heartbeat;
 mod keys;
 mod providers;
+mod records;
 mod resolve;
 
 use std::time::Duration;

@@ -1,12 +1,17 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use testkit::provider::FakeProvider;
+use testkit::provider::{FakeProvider, Options};
 
 use crate::app::{Session, TestApp};
 
-async fn with_provider() -> (TestApp, Session, FakeProvider) {
+pub(crate) async fn with_provider() -> (TestApp, Session, FakeProvider) {
+    with(Options::default()).await
+}
+
+/// With a provider that behaves so.
+pub(crate) async fn with(options: Options) -> (TestApp, Session, FakeProvider) {
     let (app, owner) = TestApp::new().await;
-    let provider = FakeProvider::start_default().await.unwrap();
+    let provider = FakeProvider::start(options).await.unwrap();
     for (kind, url) in [("anthropic", provider.url()), ("openai", provider.openai_url())] {
         let body = json!({ "type": kind, "name": kind, "base_url": url, "api_keys": ["sk-central-0123456789"] });
         let (status, answer) = owner.post("/ai/providers", &body).await;
@@ -28,6 +33,20 @@ async fn serving(app: &TestApp, names: &[&str]) {
             return;
         }
         assert!(tokio::time::Instant::now() < deadline, "the gateway serves {statuses:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits until so many interceptions are listed: they arrive from the ledger, moments after the answer.
+pub(crate) async fn recorded(session: &Session, count: usize) -> Value {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let (status, list) = session.get("/aibridge/interceptions").await;
+        assert_eq!(status, StatusCode::OK, "{list}");
+        if list["count"] == count {
+            return list;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not {count}: {list}");
         tokio::task::yield_now().await;
     }
 }
@@ -64,9 +83,7 @@ async fn an_exchange_is_relayed_recorded_and_listed() {
         assert!(!format!("{exchange:?}").contains(&token.token), "our token never goes upstream");
     }
 
-    let (status, list) = owner.get("/aibridge/interceptions").await;
-    assert_eq!(status, StatusCode::OK);
-    assert_eq!(list["count"], 2, "{list}");
+    let list = recorded(&owner, 2).await;
     for (row, exchange) in list["results"].as_array().unwrap().iter().zip(served.iter().rev()) {
         assert_eq!(row["client"], "Claude Code");
         assert_eq!(row["provider"], "anthropic");
@@ -183,6 +200,7 @@ async fn members_have_their_prompts_recorded_and_only_auditors_and_owners_read_t
         .unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     response.bytes().await.unwrap();
+    recorded(&owner, 1).await;
     for (session, count) in [(&owner, 1), (&auditor, 1), (&member, 0)] {
         assert_eq!(session.get("/aibridge/interceptions").await.1["count"], count);
         assert_eq!(session.get("/ai-gateway/sessions").await.1["count"], count);

@@ -8,6 +8,8 @@ mod daemon;
 mod gateway;
 mod gateway_keys;
 mod interceptions;
+mod outage;
+mod recording;
 mod seeding;
 mod tokens;
 mod users;

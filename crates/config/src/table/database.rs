@@ -7,7 +7,7 @@ use stdx::Secret;
 use super::{ALL, options};
 use crate::check;
 use crate::environment::Environment;
-use crate::row::Alias;
+use crate::row::{Alias, Daemon};
 use crate::value::{MaxIdle, PostgresAuth};
 
 options! {
@@ -87,15 +87,16 @@ fn text(path: &std::path::Path) -> Option<String> {
     path.to_str().map(str::to_owned)
 }
 
-fn cache_dir(env: &Environment) -> Option<String> {
+fn cache_dir(env: &Environment, _: Daemon) -> Option<String> {
     if let Some(dir) = env.non_empty("CACHE_DIRECTORY") {
         return text(&PathBuf::from(dir).join("coder"));
     }
     text(&user_dir(env, "", "XDG_CACHE_HOME", ".cache", "coder")?)
 }
 
-/// The gateway's spool, which must outlive restarts and so is no cache.
-pub(super) fn spool_dir(env: &Environment) -> Option<String> {
+/// The gateway's spool, which must outlive restarts and so is no cache. Daemons of one user on one machine do
+/// not get into each other's way.
+pub(super) fn spool_dir(env: &Environment, daemon: Daemon) -> Option<String> {
     let state = user_dir(env, "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state", "coder")?;
-    text(&state.join("spool"))
+    text(&state.join("spool").join(daemon.as_str()))
 }

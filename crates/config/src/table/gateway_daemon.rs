@@ -64,7 +64,7 @@ options! {
             name: "AI Gateway Spool Directory", env: "CODER_AI_GATEWAY_SPOOL_DIR",
             flag: "ai-gateway-spool-dir", yaml: "spool_dir", group: &AI_GATEWAY,
             computed: Some(super::database::spool_dir), daemons: GATEWAYS,
-            default_note: "coder/spool in the user's state directory",
+            default_note: "coder/spool and the daemon's name, in the user's state directory",
         },
         /// Most bytes that the spool may take on disk.
         spool_max_bytes: ByteSize = "1GiB" {

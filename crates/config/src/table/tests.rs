@@ -16,7 +16,7 @@ fn every_default_is_a_value_of_its_option() {
             panic!("{}: default {:?}: {reason}", row.field, row.default);
         }
     }
-    assert!(Options::build(&Resolution::new(&Environment::default())).is_some());
+    assert!(Options::build(&Resolution::new(&Environment::default(), Daemon::Coderd)).is_some());
 }
 
 #[test]

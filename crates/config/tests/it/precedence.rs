@@ -213,8 +213,25 @@ fn each_daemon_reads_its_own_options() {
     let daemon = loaded.options.gateway_daemon;
     assert_eq!(daemon.spool_max_bytes, ByteSize(2 << 20));
     assert_eq!(daemon.spool_full, config::SpoolFull::Pass);
-    assert_eq!(daemon.spool_dir.as_deref(), Some("/var/lib/aibridged/spool".as_ref()));
+    assert_eq!(daemon.spool_dir.as_deref(), Some("/var/lib/aibridged/spool/aibridged".as_ref()));
     assert_eq!(daemon.listen_addr.to_string(), "127.0.0.1:4001");
     assert!(!loaded.sources.contains_key("database.max_open"));
     assert_eq!(loaded.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn daemons_of_one_user_do_not_share_a_spool() {
+    let vars = [
+        ("CODER_URL", "https://coder.example.com"),
+        ("CODER_AI_GATEWAY_KEY", "cgw_x"),
+        ("HOME", "/home/op"),
+    ];
+    let env = Environment::from_pairs(vars);
+    for (daemon, dir) in [
+        (Daemon::Coderd, "/home/op/.local/state/coder/spool/coderd"),
+        (Daemon::Aibridged, "/home/op/.local/state/coder/spool/aibridged"),
+    ] {
+        let options = run(daemon, &[], &env).expect("valid").options;
+        assert_eq!(options.gateway_daemon.spool_dir.as_deref(), Some(dir.as_ref()));
+    }
 }

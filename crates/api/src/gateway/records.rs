@@ -1,0 +1,270 @@
+//! The place of record: where facts of this process's gateway and of all gateway daemons are stored.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aibridge::facts::Fact;
+use aibridge::ports::BoxFuture;
+use ledger::{Batch, Receipt, RefusedFact, Sink, SinkError};
+use rbac::system;
+use serde_json::json;
+use stdx::ids::{FactId, InterceptionId, UserId};
+use stdx::{SharedClock, SharedRng};
+use store::interceptions::{Facts, IngestFacts, Start, Tokens};
+use store::{Call, Error, Full, Pk, Transient, TxOptions};
+use telemetry::{DuplicateMetric, Registry};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::rows;
+
+/// Batches stored at once. Each holds a connection, and people need some, too.
+const WRITERS: usize = 3;
+/// How long a batch waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
+/// When to come again with a batch that found no turn.
+const BUSY: Duration = Duration::from_secs(1);
+
+telemetry::metrics! {
+    /// What becomes of facts that gateways send.
+    pub(crate) struct RecordMetrics {
+        /// Facts that are stored, repeated ones included.
+        pub stored: Counter["coderd_ai_gateway_facts_stored_total"] {},
+        /// Facts that can never be stored. The gateway that sent them keeps them and says why.
+        pub refused: Counter["coderd_ai_gateway_facts_refused_total"] {},
+        /// Batches that were not taken because the database was away or others were before them.
+        pub deferred: Counter["coderd_ai_gateway_batches_deferred_total"] {},
+        /// Time to store a batch.
+        pub batch: Histogram["coderd_ai_gateway_batch_seconds"] {}
+            buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0],
+        /// Interceptions that were closed because no end of them had come for a day.
+        pub swept: Counter["coderd_ai_gateway_interceptions_swept_total"] {},
+    }
+}
+
+/// The store as a place of record. Cheap to clone.
+#[derive(Clone)]
+pub struct StoreSink(Arc<Parts>);
+
+pub(super) struct Parts {
+    pub(super) store: Full,
+    pub(super) clock: SharedClock,
+    pub(super) metrics: RecordMetrics,
+    rng: SharedRng,
+    writers: Semaphore,
+}
+
+impl fmt::Debug for StoreSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreSink").finish_non_exhaustive()
+    }
+}
+
+impl StoreSink {
+    /// Over a store whose partitions are made.
+    ///
+    /// # Errors
+    /// If the registry has these metrics already.
+    pub fn new(
+        store: Full,
+        clock: SharedClock,
+        rng: SharedRng,
+        registry: &mut Registry,
+    ) -> Result<Self, DuplicateMetric> {
+        let metrics = RecordMetrics::register(registry)?;
+        let writers = Semaphore::new(WRITERS);
+        Ok(Self(Arc::new(Parts { store, clock, metrics, rng, writers })))
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    /// Stores facts; storing them again changes nothing. Facts of one gateway come in the order in which
+    /// they were recorded: an end without a start before it is refused.
+    ///
+    /// # Errors
+    /// [`SinkError::Unavailable`] when the database is away, or does not take anything at all.
+    pub async fn store(&self, facts: &[Fact]) -> Result<Receipt, SinkError> {
+        let started = Instant::now();
+        let outcome = self.store_in_turn(facts).await;
+        let metrics = &self.0.metrics;
+        match &outcome {
+            Ok(receipt) => {
+                let refused = receipt.refused.len();
+                metrics.stored.inc_by((), facts.len().saturating_sub(refused) as u64);
+                metrics.refused.inc_by((), refused as u64);
+                metrics.batch.observe_duration((), started.elapsed());
+            }
+            Err(_) => metrics.deferred.inc(()),
+        }
+        outcome
+    }
+
+    async fn store_in_turn(&self, facts: &[Fact]) -> Result<Receipt, SinkError> {
+        let _turn = self.turn().await?;
+        let mut progress = Progress::default();
+        self.0.part(facts, 0, &mut progress).await?;
+        let mut refused = progress.refused;
+        refused.sort_unstable_by_key(|fact| fact.index);
+        Ok(Receipt { refused })
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, SinkError> {
+        match tokio::time::timeout(TURN, self.0.writers.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(SinkError::Unavailable {
+                reason: "other batches are being stored".to_owned(),
+                retry_after: Some(BUSY),
+            }),
+        }
+    }
+}
+
+impl Sink for StoreSink {
+    async fn ingest(&self, batch: &Batch) -> Result<Receipt, SinkError> {
+        self.store(&batch.facts).await
+    }
+}
+
+#[derive(Default)]
+struct Progress {
+    refused: Vec<RefusedFact>,
+    /// Whether the database was seen to take a fact of ours after it had refused one without a reason that
+    /// lies in the fact.
+    takes_others: bool,
+}
+
+impl Parts {
+    /// Stores a part of a batch that begins at `offset`. A fact that the database refuses for good must not
+    /// take others with it, so a part that fails is halved until the culprit stands alone.
+    fn part<'a>(
+        &'a self,
+        facts: &'a [Fact],
+        offset: usize,
+        progress: &'a mut Progress,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            let error = match self.write(rows::of(facts)).await {
+                Ok(unknown) => {
+                    progress.refused.extend(without_start(facts, offset, &unknown));
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            match &error {
+                Error::Unavailable(_) | Error::Serialization(_) => return Err(away(&error)),
+                Error::Check(_) | Error::Conflict(_) | Error::Missing(_) => {}
+                // It may as well be that the database cannot do anything.
+                _ if progress.takes_others => {}
+                _ => {
+                    if !self.takes_a_fact().await {
+                        return Err(away(&error));
+                    }
+                    progress.takes_others = true;
+                }
+            }
+            if facts.len() > 1 {
+                let (front, back) = facts.split_at(facts.len() / 2);
+                self.part(front, offset, progress).await?;
+                return self.part(back, offset + front.len(), progress).await;
+            }
+            let reason = stdx::chain(&error).to_string();
+            progress.refused.push(RefusedFact { index: offset, reason });
+            Ok(())
+        })
+    }
+
+    async fn write(&self, facts: Facts) -> Result<Vec<InterceptionId>, Error> {
+        let facts = Arc::new(facts);
+        let options = TxOptions::write("record_interceptions");
+        self.store
+            .tx(Call::by(system::gateway()), options, async |tx| {
+                tx.run(IngestFacts(Arc::clone(&facts))).await
+            })
+            .await
+    }
+
+    /// Stores a fact without content, and takes it back.
+    async fn takes_a_fact(&self) -> bool {
+        let now = self.clock.now();
+        let id = InterceptionId::new(self.rng.uuid_v7(now));
+        let start = Start {
+            id,
+            initiator_id: UserId::nil(),
+            api_key_id: String::new(),
+            provider: String::new(),
+            provider_name: String::new(),
+            model: String::new(),
+            client: String::new(),
+            started_at: now,
+            metadata: json!({}),
+            client_session_id: None,
+            correlating_tool_call_id: None,
+            credential_kind: "centralized",
+            credential_hint: String::new(),
+        };
+        let tokens = Tokens {
+            id: Pk(FactId::new(self.rng.uuid_v7(now))),
+            interception_id: Pk(id),
+            provider_response_id: String::new(),
+            input_tokens: 0,
+            output_tokens: 0,
+            cache_read_input_tokens: 0,
+            cache_write_input_tokens: 0,
+            metadata: json!({}),
+            created_at: now,
+        };
+        let facts = Facts { starts: vec![start], tokens: vec![tokens], ..Facts::default() };
+        let facts = Arc::new(facts);
+        let options = TxOptions::write("probe_interceptions");
+        let outcome = self
+            .store
+            .tx(Call::by(system::gateway()), options, async |tx| {
+                tx.run(IngestFacts(Arc::clone(&facts))).await?;
+                Err::<(), _>(Probe::Taken)
+            })
+            .await;
+        matches!(outcome, Err(Probe::Taken))
+    }
+}
+
+/// How a transaction ended that is rolled back in any case.
+enum Probe {
+    Taken,
+    Failed(Error),
+}
+
+impl From<Error> for Probe {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Transient for Probe {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_transient())
+    }
+}
+
+/// Ends of interceptions that nobody began.
+fn without_start(
+    facts: &[Fact],
+    offset: usize,
+    unknown: &[InterceptionId],
+) -> impl Iterator<Item = RefusedFact> {
+    let orphans = facts.iter().enumerate().filter(|(_, fact)| {
+        matches!(fact, Fact::End(end) if unknown.binary_search(&end.interception).is_ok())
+    });
+    orphans.map(move |(index, _)| RefusedFact {
+        index: offset + index,
+        reason: "the start of its interception was never stored".to_owned(),
+    })
+}
+
+/// The error never holds what a row says.
+fn away(error: &Error) -> SinkError {
+    SinkError::Unavailable { reason: stdx::chain(error).to_string(), retry_after: None }
+}
