@@ -75,7 +75,7 @@ struct Ledger {
     #[arg(long, conflicts_with = "seconds")]
     short: bool,
     /// Whose gateway the clients talk to.
-    #[arg(long, value_enum, default_value_t = Through::Coderd)]
+    #[arg(long, value_enum, default_value_t = Through::Aibridged)]
     through: Through,
     /// Build with optimisations.
     #[arg(long)]
@@ -166,7 +166,14 @@ fn ledger(
 fn repeat(args: &Ledger, seed: u64) -> String {
     let length =
         if args.short { "--short".to_owned() } else { format!("--seconds {}", args.seconds) };
-    format!("cargo xtask chaos ledger {length} --rate {} --seed {seed}", args.rate)
+    let through = match args.through {
+        Through::Aibridged => "aibridged",
+        Through::Coderd => "coderd",
+    };
+    format!(
+        "cargo xtask chaos ledger {length} --rate {} --through {through} --seed {seed}",
+        args.rate
+    )
 }
 
 fn work(
@@ -181,8 +188,7 @@ fn work(
     let psql = Psql::new(bin, &plant.database_url)?;
     let people = People::make(&plant.control(), &psql, &plant.provider_url)?;
     if args.through == Through::Aibridged {
-        let key = people.control(plant).make_gateway_key("chaos")?;
-        plant.start_daemon(&key, interrupt)?;
+        plant.start_daemon(people.tokens.first().context("no token")?, interrupt)?;
     }
     let marker = random_word(16)?;
     let aim = Aim {
@@ -204,6 +210,16 @@ fn work(
     let proof = settled(plant, &psql, &exchanges, &people.owners, interrupt)?;
     report::show(&exchanges, &proof, back.elapsed());
     let mut wrong = proof.faults;
+    wrong.extend(
+        Some(plant.lost()?)
+            .filter(|lost| *lost > 0)
+            .map(|lost| format!("{lost} facts are counted as lost")),
+    );
+    if let Some((content, said)) = plant.verify()? {
+        println!("aibridged ledger verify");
+        said.lines().for_each(|line| println!("  {line}"));
+        wrong.extend((!content).then(|| "aibridged ledger verify is not content".to_owned()));
+    }
     wrong.extend(report::leaks(plant.dir(), &people.tokens, &marker)?);
     report::verdict(plant.dir(), &wrong)
 }
@@ -276,8 +292,14 @@ fn settled(
         let counts = psql.counts()?;
         let late = Instant::now() > deadline;
         // A full comparison is only worth it when nothing moves any more.
-        if late || (counts.1 == 0 && before == Some(counts)) {
-            let proof = proof::prove(exchanges, &plant.served()?, &psql.rows()?, owners);
+        let drained = plant.waiting()? == 0 && counts.1 == 0 && before == Some(counts);
+        if late || drained {
+            let mut proof = proof::prove(exchanges, &plant.served()?, &psql.rows()?, owners);
+            if late {
+                proof
+                    .faults
+                    .extend((!drained).then(|| format!("not drained after {SETTLE_LIMIT:?}")));
+            }
             if late || proof.faults.is_empty() {
                 return Ok(proof);
             }
@@ -319,11 +341,6 @@ struct People {
 }
 
 impl People {
-    /// coderd's API, signed in.
-    fn control(&self, plant: &Plant) -> Control {
-        plant.control().with_token(self.tokens.first().map(String::as_str).unwrap_or_default())
-    }
-
     /// Makes the first user, more like it, their tokens, and the providers.
     fn make(control: &Control, psql: &Psql, provider: &str) -> Result<Self> {
         let password = random_word(24)?;

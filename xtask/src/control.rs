@@ -165,7 +165,7 @@ impl Control {
         Ok(Answer { status, body })
     }
 
-    /// Waits until coderd serves and is ready. `progress` is told what it waits for.
+    /// Waits until the server at this address serves and is ready. `progress` is told what it waits for.
     pub(crate) fn ready(
         &self,
         server: &mut Server,
@@ -185,7 +185,7 @@ impl Control {
             }
             progress(if alive { "getting ready" } else { "starting" });
             if Instant::now() > deadline {
-                bail!("coderd was not ready after {START_LIMIT:?}\n{}", server.tail());
+                bail!("{} was not ready after {START_LIMIT:?}\n{}", server.name, server.tail());
             }
             sleep(TICK);
         }
@@ -243,6 +243,21 @@ impl Control {
         let body = body.expect("making a gateway key", &[201])?;
         let key: Key = serde_json::from_value(body).context("no gateway key in the answer")?;
         Ok(key.key)
+    }
+
+    /// Whether a gateway key is still good: whose token `none` is, only a gateway may ask.
+    pub(crate) fn accepts_gateway_key(&self, key: &str) -> Result<bool> {
+        let path = "/api/v2/ai-gateway/daemon/v1/resolve";
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = request
+            .header("Authorization", format!("Bearer {key}"))
+            .header("X-Coder-Gateway-Version", "1.0");
+        let answer = self.settle(path, request.send_json(json!({"token": "none"})))?;
+        match answer.status {
+            200 => Ok(true),
+            401 => Ok(false),
+            _ => answer.expect("checking the gateway key", &[]).map(|_| false),
+        }
     }
 
     /// Makes sure that a provider of that name exists and points at `base_url`.

@@ -15,11 +15,14 @@ use serde_json::Value;
 
 use crate::child::{Interrupt, Server, TICK, clean};
 use crate::control::{Admin, Control, DEMO_KEY, any_port, start_provider};
+use crate::daemon::Daemon;
 use crate::tree::Tree;
 use crate::up::random_word;
-use crate::{preflight, served};
+use crate::{daemon, preflight, served};
 use clients::Clients;
 
+/// Below which gateways serve.
+const PREFIX: &str = "/api/v2/aibridge";
 /// Records are shipped in batches, so the last ones take a moment.
 const RECORDS_LIMIT: Duration = Duration::from_secs(30);
 
@@ -45,7 +48,7 @@ pub(crate) fn run(tree: &Tree, args: &Args) -> Result<()> {
     }
     let mut bins = vec![("testkit", "fake-provider")];
     if !args.direct {
-        bins.push(("coderd", "coderd"));
+        bins.extend([("coderd", "coderd"), ("aibridged", "aibridged")]);
     }
     let built = tree.build(&bins, false)?;
     let interrupt = Interrupt::install()?;
@@ -58,7 +61,10 @@ pub(crate) fn run(tree: &Tree, args: &Args) -> Result<()> {
     let mut servers = Vec::new();
     let outcome = match built.as_slice() {
         [fake] => direct(&dir, fake, &clients, &interrupt, &mut servers),
-        [fake, coderd] => through(&dir, fake, coderd, &clients, &interrupt, &mut servers),
+        [fake, coderd, daemon] => {
+            let bins = [fake, coderd, daemon];
+            through(&dir, bins, &clients, &interrupt, &mut servers)
+        }
         _ => bail!("nothing was built"),
     };
     let mut stopped = Ok(());
@@ -101,8 +107,7 @@ fn direct(
 
 fn through(
     dir: &Path,
-    fake: &Path,
-    coderd: &Path,
+    [fake, coderd, daemon]: [&PathBuf; 3],
     clients: &Clients,
     interrupt: &Interrupt,
     servers: &mut Vec<Server>,
@@ -122,20 +127,98 @@ fn through(
     control.put_provider("anthropic", &upstream, DEMO_KEY)?;
     control.put_provider("openai", &format!("{upstream}/v1"), DEMO_KEY)?;
 
-    let gateway = format!("{}/api/v2/aibridge", control.url);
-    let seen = clients.run(&clients::Target {
-        anthropic: format!("{gateway}/anthropic"),
-        openai: format!("{gateway}/openai/v1"),
-        token: token.clone(),
-        dir: dir.to_path_buf(),
-    })?;
-    for server in servers.iter_mut() {
-        server.check()?;
+    let mut stage =
+        Stage { dir, clients, control, upstream: Control::new(upstream), token, known: Vec::new() };
+    println!("through coderd");
+    stage.pass("coderd", &format!("{}{PREFIX}", stage.control.url), servers, interrupt)?;
+    let (server, url) = start_daemon(dir, daemon, &stage.control)?;
+    servers.push(server);
+    let daemon = Control::new(url);
+    if let Some(server) = servers.last_mut() {
+        daemon.ready(server, interrupt, |_| {})?;
     }
-    let exchanges =
-        Control::new(upstream).get("/__served")?.expect("asking the provider", &[200])?;
-    let recorded = records(&control, served::answers(&exchanges).count(), interrupt)?;
-    compare::through(&seen, &exchanges, &recorded, &token)
+    println!("through aibridged");
+    stage.pass("aibridged", &format!("{}{PREFIX}", daemon.url), servers, interrupt)
+}
+
+/// What all passes share.
+struct Stage<'a> {
+    dir: &'a Path,
+    clients: &'a Clients,
+    /// coderd, signed in.
+    control: Control,
+    upstream: Control,
+    token: String,
+    /// The interceptions of earlier passes.
+    known: Vec<Value>,
+}
+
+impl Stage<'_> {
+    /// All clients through one gateway.
+    fn pass(
+        &mut self,
+        name: &str,
+        gateway: &str,
+        servers: &mut [Server],
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let before = self.served(0)?;
+        let last = before.as_array().and_then(|rows| rows.last()?.get("seq")?.as_u64());
+        let dir = self.dir.join(name);
+        fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let seen = self.clients.run(&clients::Target {
+            anthropic: format!("{gateway}/anthropic"),
+            openai: format!("{gateway}/openai/v1"),
+            token: self.token.clone(),
+            dir,
+        })?;
+        for server in servers {
+            server.check()?;
+        }
+        let exchanges = self.served(last.unwrap_or(0))?;
+        let recorded = self.records(served::answers(&exchanges).count(), interrupt)?;
+        self.known.extend(recorded.iter().map(|row| row["id"].clone()));
+        compare::through(&seen, &exchanges, &Value::Array(recorded), &self.token)
+    }
+
+    /// The exchanges of the provider after a number.
+    fn served(&self, after: u64) -> Result<Value> {
+        self.upstream
+            .get(&format!("/__served?after={after}"))?
+            .expect("asking the provider", &[200])
+    }
+
+    /// The interceptions of this pass, once `count` of them have ended.
+    fn records(&self, count: usize, interrupt: &Interrupt) -> Result<Vec<Value>> {
+        let deadline = Instant::now() + RECORDS_LIMIT;
+        loop {
+            let page = self.control.get("/api/v2/aibridge/interceptions?limit=1000")?;
+            let page = page.expect("listing interceptions", &[200])?;
+            let list = page.get("results").and_then(Value::as_array).cloned().unwrap_or_default();
+            let new = |row: &Value| !self.known.contains(&row["id"]);
+            let list: Vec<Value> = list.into_iter().filter(new).collect();
+            let ended = list.iter().filter(|row| !row["ended_at"].is_null()).count();
+            // After the deadline the comparison says what is missing.
+            if ended >= count || Instant::now() > deadline {
+                return Ok(list);
+            }
+            interrupt.check()?;
+            sleep(TICK);
+        }
+    }
+}
+
+fn start_daemon(dir: &Path, program: &Path, control: &Control) -> Result<(Server, String)> {
+    let address = format!("127.0.0.1:{}", any_port()?);
+    let key_file = dir.join("gateway.key");
+    daemon::ensure_key(control, &key_file, "e2e")?;
+    let mut command = clean(program);
+    let spool = dir.join("aibridged-spool");
+    Daemon { coderd: &control.url, key_file: &key_file, address: &address, spool: &spool }
+        .configure(&mut command);
+    let log = dir.join("aibridged.log");
+    let server = Server::start("aibridged", &mut command, &log, Duration::from_secs(45))?;
+    Ok((server, format!("http://{address}")))
 }
 
 fn start_coderd(dir: &Path, program: &Path) -> Result<(Server, Control)> {
@@ -146,27 +229,9 @@ fn start_coderd(dir: &Path, program: &Path) -> Result<(Server, Control)> {
         .arg("server")
         .env("CODER_HTTP_ADDRESS", &address)
         .env("CODER_ACCESS_URL", &url)
-        .env("CODER_PG_DATA_DIR", dir.join("postgres"));
+        .env("CODER_PG_DATA_DIR", dir.join("postgres"))
+        .env("CODER_AI_GATEWAY_SPOOL_DIR", dir.join("coderd-spool"));
     let log: PathBuf = dir.join("coderd.log");
     let server = Server::start("coderd", &mut command, &log, Duration::from_secs(45))?;
     Ok((server, Control::new(url)))
-}
-
-/// The interceptions, once `count` of them have ended.
-fn records(control: &Control, count: usize, interrupt: &Interrupt) -> Result<Value> {
-    let deadline = Instant::now() + RECORDS_LIMIT;
-    loop {
-        let page = control
-            .get("/api/v2/aibridge/interceptions?limit=1000")?
-            .expect("listing interceptions", &[200])?;
-        let rows = page.get("results").cloned().unwrap_or_default();
-        let list = rows.as_array().map_or(&[][..], Vec::as_slice);
-        let ended = list.iter().filter(|row| !row["ended_at"].is_null()).count();
-        // After the deadline the comparison says what is missing.
-        if ended >= count || Instant::now() > deadline {
-            return Ok(rows);
-        }
-        interrupt.check()?;
-        sleep(TICK);
-    }
 }

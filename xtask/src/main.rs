@@ -11,6 +11,7 @@ mod bench;
 mod chaos;
 mod child;
 mod control;
+mod daemon;
 mod e2e;
 mod fuzz;
 mod lint;

@@ -1,6 +1,7 @@
 //! `cargo xtask up`: one command from a checkout to a gateway that can be used.
 
 mod hints;
+mod orphans;
 mod state;
 
 use std::env;
@@ -15,14 +16,15 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::child::{Interrupt, Server, TICK};
 use crate::control::{Admin, Control, DEMO_KEY, free_port, start_provider};
+use crate::daemon::{self, Daemon};
 use crate::preflight;
 use crate::tree::Tree;
 use hints::Hints;
 use state::State;
 pub(crate) use state::random_word;
 
-/// coderd ends open streams and its database within this time.
-const CODERD_GRACE: Duration = Duration::from_secs(45);
+/// Servers end open streams, and coderd its database, within this time.
+const GRACE: Duration = Duration::from_secs(45);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,12 +43,14 @@ pub(crate) fn run(tree: &Tree, args: &Args) -> Result<()> {
     preflight::postgres()?;
     let state = State::open(tree, args.state_dir.as_deref())?;
     println!("State is kept in {}", state.dir.display());
-    let mut bins = vec![("coderd", "coderd")];
+    let mut bins = vec![("coderd", "coderd"), ("aibridged", "aibridged")];
     if args.demo {
         bins.push(("testkit", "fake-provider"));
     }
     let built = tree.build(&bins, args.release)?;
     let interrupt = Interrupt::install()?;
+    let _ours = state.lock()?;
+    orphans::end(&state.dir, &["aibridged", "coderd", "fake-provider"], GRACE)?;
     let mut servers = Vec::new();
     let served = serve(&state, &built, &interrupt, &mut servers);
     if interrupt.came() {
@@ -54,7 +58,7 @@ pub(crate) fn run(tree: &Tree, args: &Args) -> Result<()> {
     }
     interrupt.rearm();
     let mut failed = false;
-    // The provider last: the gateway may still be talking to it.
+    // The gateway first, whose last records go to coderd, and the provider last.
     for server in servers.iter_mut().rev() {
         if let Err(error) = server.stop(|| interrupt.came()) {
             eprintln!("error: {error:#}");
@@ -76,15 +80,16 @@ fn serve(
     interrupt: &Interrupt,
     servers: &mut Vec<Server>,
 ) -> Result<()> {
-    let (coderd, fake) = match built {
-        [coderd, fake] => (coderd, Some(fake)),
-        [coderd] => (coderd, None),
+    let (coderd, aibridged, fake) = match built {
+        [coderd, aibridged, fake] => (coderd, aibridged, Some(fake)),
+        [coderd, aibridged] => (coderd, aibridged, None),
         _ => bail!("nothing was built"),
     };
     let upstream = match fake {
         None => None,
         Some(fake) => {
             let (server, url) = start_provider(&state.dir, fake, &["--delay-ms", "15"], interrupt)?;
+            orphans::note(&state.dir, &server, fake)?;
             servers.push(server);
             Some(url)
         }
@@ -92,12 +97,7 @@ fn serve(
     let (server, url) = start_coderd(state, coderd)?;
     servers.push(server);
     let control = Control::new(url);
-    let mut line = Line::default();
-    if let Some(server) = servers.last_mut() {
-        let ready = control.ready(server, interrupt, |doing| line.show(doing));
-        line.end();
-        ready?;
-    }
+    wait(&control, servers, interrupt)?;
     let admin = state.admin()?;
     let token = sign_in(state, &control, &admin)?;
     let control = control.with_token(&token);
@@ -105,8 +105,12 @@ fn serve(
         control.put_provider("anthropic", upstream, DEMO_KEY)?;
         control.put_provider("openai", &format!("{upstream}/v1"), DEMO_KEY)?;
     }
+    let (server, gateway) = start_daemon(state, aibridged, &control)?;
+    servers.push(server);
+    wait(&Control::new(gateway.clone()), servers, interrupt)?;
     let hints = Hints {
         url: &control.url,
+        gateway: &gateway,
         token: &token,
         admin: &admin,
         state: &state.dir,
@@ -147,6 +151,7 @@ fn start_coderd(state: &State, program: &PathBuf) -> Result<(Server, String)> {
     let url = url_of(&address);
     for (name, value) in [
         ("CODER_PG_DATA_DIR", state.dir.join("postgres").into_os_string()),
+        ("CODER_AI_GATEWAY_SPOOL_DIR", state.dir.join("coderd-spool").into_os_string()),
         ("CODER_ACCESS_URL", OsString::from(&url)),
     ] {
         if env::var_os(name).is_none() {
@@ -154,8 +159,43 @@ fn start_coderd(state: &State, program: &PathBuf) -> Result<(Server, String)> {
         }
     }
     let log = state.dir.join("coderd.log");
-    let server = Server::start("coderd", &mut command, &log, CODERD_GRACE)?;
+    let server = Server::start("coderd", &mut command, &log, GRACE)?;
+    orphans::note(&state.dir, &server, program)?;
     Ok((server, url))
+}
+
+/// Starts aibridged with a key that coderd accepts.
+fn start_daemon(state: &State, program: &PathBuf, control: &Control) -> Result<(Server, String)> {
+    let key_file = state.dir.join("gateway.key");
+    daemon::ensure_key(control, &key_file, "up")?;
+    let address = if let Some(address) = env::var_os("CODER_AI_GATEWAY_LISTEN_ADDR") {
+        address.to_string_lossy().into_owned()
+    } else {
+        let port = free_port(4001)?;
+        if port != 4001 {
+            println!("Port 4001 is taken, so aibridged listens on {port}");
+        }
+        format!("127.0.0.1:{port}")
+    };
+    let mut command = Command::new(program);
+    let spool = state.dir.join("aibridged-spool");
+    Daemon { coderd: &control.url, key_file: &key_file, address: &address, spool: &spool }
+        .configure(&mut command);
+    // Of the two ways to name a key, this one is ours.
+    command.env_remove("CODER_AI_GATEWAY_KEY");
+    let log = state.dir.join("aibridged.log");
+    let server = Server::start("aibridged", &mut command, &log, GRACE)?;
+    orphans::note(&state.dir, &server, program)?;
+    Ok((server, url_of(&address)))
+}
+
+/// Waits until the server that was started last is ready, and tells what it does meanwhile.
+fn wait(control: &Control, servers: &mut [Server], interrupt: &Interrupt) -> Result<()> {
+    let Some(server) = servers.last_mut() else { return Ok(()) };
+    let mut line = Line { name: server.name, ..Line::default() };
+    let ready = control.ready(server, interrupt, |doing| line.show(doing));
+    line.end();
+    ready
 }
 
 /// How this machine reaches an address that a server listens on.
@@ -200,6 +240,7 @@ fn sign_in(state: &State, control: &Control, admin: &state::Admin) -> Result<Str
 /// One line that tells what is going on: redrawn on a terminal, printed once per change elsewhere.
 #[derive(Default)]
 struct Line {
+    name: &'static str,
     since: Option<Instant>,
     last: String,
     turns: usize,
@@ -212,11 +253,11 @@ impl Line {
             let spinner = ["|", "/", "-", "\\"];
             let sign = spinner.get(self.turns / 2 % spinner.len()).unwrap_or(&"|");
             self.turns += 1;
-            print!("\r{sign} coderd is {doing} ({} s)  ", since.elapsed().as_secs());
+            print!("\r{sign} {} is {doing} ({} s)  ", self.name, since.elapsed().as_secs());
             // A progress line that cannot be drawn is no reason to stop.
             let _ = std::io::stdout().flush();
         } else if self.last != doing {
-            println!("coderd is {doing}");
+            println!("{} is {doing}", self.name);
         }
         doing.clone_into(&mut self.last);
     }

@@ -15,8 +15,9 @@ use super::relay::Relay;
 use super::schedule::Target;
 use crate::child::{Interrupt, Server, TICK, clean};
 use crate::control::{Control, free_port, start_provider};
+use crate::daemon::{Daemon, ensure_key};
 use crate::served::{self, Served};
-use crate::tree::{output, write};
+use crate::tree::output;
 
 /// The provider's pause before each frame of a stream, so that there is something to break.
 const FRAME_DELAY_MS: &str = "12";
@@ -47,6 +48,8 @@ pub(super) struct Plant {
     pub(super) database_url: String,
     coderd: SocketAddr,
     daemon: SocketAddr,
+    /// Where each tells its metrics.
+    metrics: BTreeMap<Target, SocketAddr>,
     link: Relay,
 }
 
@@ -55,10 +58,14 @@ impl Plant {
     pub(super) fn start(dir: &Path, programs: Programs, interrupt: &Interrupt) -> Result<Self> {
         let args = ["--delay-ms", FRAME_DELAY_MS];
         let (provider, provider_url) = start_provider(dir, &programs.provider, &args, interrupt)?;
-        let from = u32::from(PORTS.start) + std::process::id() % u32::from(PORTS.end - PORTS.start);
-        let first = free_port(u16::try_from(from)?)?;
-        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let coderd = loopback(first);
+        let mut next =
+            PORTS.start + u16::try_from(std::process::id() % u32::from(PORTS.end - PORTS.start))?;
+        let mut address = || -> Result<SocketAddr> {
+            let port = free_port(next)?;
+            next = port + 1;
+            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        };
+        let coderd = address()?;
         let url =
             output(database(dir, &programs.coderd).args(["postgres-builtin-url", "--raw-url"]))?;
         let mut plant = Self {
@@ -71,7 +78,8 @@ impl Plant {
             database_url: url.trim().to_owned(),
             link: Relay::start(coderd)?,
             coderd,
-            daemon: loopback(free_port(first + 1)?),
+            daemon: address()?,
+            metrics: BTreeMap::from([(Target::Coderd, address()?), (Target::Daemon, address()?)]),
         };
         plant.run(Target::Postgres)?;
         plant.run(Target::Coderd)?;
@@ -79,9 +87,9 @@ impl Plant {
         Ok(plant)
     }
 
-    /// Starts aibridged, if it is part of the plant, with a key that it may use.
-    pub(super) fn start_daemon(&mut self, key: &str, interrupt: &Interrupt) -> Result<()> {
-        write(&self.key_file(), key, 0o600)?;
+    /// Starts aibridged, if it is part of the plant, with a key that `owner`'s token makes.
+    pub(super) fn start_daemon(&mut self, owner: &str, interrupt: &Interrupt) -> Result<()> {
+        ensure_key(&self.control().with_token(owner), &self.key_file(), "chaos")?;
         self.run(Target::Daemon)?;
         self.wait(Target::Daemon, interrupt)
     }
@@ -151,19 +159,62 @@ impl Plant {
                 ("coderd", command)
             }
             Target::Daemon => {
-                let Some(program) = &self.programs.daemon else { return Ok(()) };
-                let mut command = clean(program);
-                command
-                    .env("CODER_URL", format!("http://{}", self.link.addr))
-                    .env("CODER_AI_GATEWAY_KEY_FILE", self.key_file())
-                    .env("CODER_AI_GATEWAY_LISTEN_ADDR", self.daemon.to_string())
-                    .env("CODER_AI_GATEWAY_SPOOL_DIR", self.dir.join("aibridged-spool"));
+                let Some(command) = self.daemon_command() else { return Ok(()) };
                 ("aibridged", command)
             }
         };
+        if let Some(address) = self.metrics.get(&target) {
+            command.env("CODER_PROMETHEUS_ENABLE", "true");
+            command.env("CODER_PROMETHEUS_ADDRESS", address.to_string());
+        }
         let log = self.dir.join(format!("{name}.log"));
         self.running.insert(target, Server::start(name, &mut command, &log, GRACE)?);
         Ok(())
+    }
+
+    /// aibridged with its options, if it is part of the plant.
+    fn daemon_command(&self) -> Option<Command> {
+        let mut command = clean(self.programs.daemon.as_ref()?);
+        let daemon = Daemon {
+            coderd: &format!("http://{}", self.link.addr),
+            key_file: &self.key_file(),
+            address: &self.daemon.to_string(),
+            spool: &self.dir.join("aibridged-spool"),
+        };
+        daemon.configure(&mut command);
+        Some(command)
+    }
+
+    /// Facts that gateways have on disk and coderd has not stored.
+    pub(super) fn waiting(&self) -> Result<u64> {
+        self.sum("coder_ai_gateway_spool_waiting_facts")
+    }
+
+    /// Facts that gateways say they have lost since their last start.
+    pub(super) fn lost(&self) -> Result<u64> {
+        self.sum("coder_ai_gateway_spool_lost_facts_total")
+    }
+
+    /// The sum of a metric over all gateways and labels.
+    fn sum(&self, name: &str) -> Result<u64> {
+        let mut sum = 0;
+        for (target, address) in &self.metrics {
+            if self.running.contains_key(target) {
+                let page = Control::new(format!("http://{address}")).get("/metrics")?;
+                let page = page.expect("asking for metrics", &[200])?;
+                sum += total(page.as_str().unwrap_or_default(), name);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// What `aibridged ledger verify` says, and whether it is content.
+    pub(super) fn verify(&self) -> Result<Option<(bool, String)>> {
+        let Some(mut command) = self.daemon_command() else { return Ok(None) };
+        let told = command.args(["ledger", "verify"]).output().context("cannot run aibridged")?;
+        let text =
+            [told.stdout, told.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Some((told.status.success(), text.concat())))
     }
 
     /// An error if something that should run does not; and asks the provider what it served.
@@ -292,7 +343,48 @@ impl Ledger {
     }
 }
 
+/// The sum of all lines of a metric in a page of them; what does not count is 0.
+fn total(page: &str, name: &str) -> u64 {
+    let value = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let own = series.split('{').next() == Some(name);
+        own.then(|| value.parse::<u64>().unwrap_or_default())
+    };
+    page.lines().filter_map(value).sum()
+}
+
 /// Waits in short steps until `until`.
 pub(super) fn pause(until: Instant) {
     std::thread::sleep(until.saturating_duration_since(Instant::now()).min(TICK));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels_and_no_other() {
+        let page =
+            "# HELP a what\n# TYPE a gauge\na 4\nab 8\nb{x=\"a 1\"} 2\nb{x=\"y\"} 3\n# EOF\n";
+        for (name, sum) in [("a", 4), ("b", 5), ("ab", 8), ("c", 0)] {
+            assert_eq!(total(page, name), sum, "{name}");
+        }
+    }
+
+    #[test]
+    fn children_and_their_children_are_found() {
+        let mut shell = Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        let found = loop {
+            let found = descendants(shell.id());
+            if !found.is_empty() {
+                break found;
+            }
+            std::thread::sleep(TICK);
+        };
+        assert_eq!(found.len(), 1);
+        assert!(descendants(std::process::id()).contains(&found[0]));
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        kill_all(&found).unwrap();
+    }
 }

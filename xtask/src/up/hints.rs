@@ -7,7 +7,10 @@ use super::state::Admin;
 
 /// Lines to copy, with the address and the token filled in.
 pub(crate) struct Hints<'a> {
+    /// Of coderd.
     pub(crate) url: &'a str,
+    /// Of aibridged.
+    pub(crate) gateway: &'a str,
     pub(crate) token: &'a str,
     pub(crate) admin: &'a Admin,
     pub(crate) state: &'a Path,
@@ -16,15 +19,16 @@ pub(crate) struct Hints<'a> {
 
 impl fmt::Display for Hints<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, token, admin, state, demo } = self;
-        let gateway = format!("{url}/api/v2/aibridge");
+        let Self { url, gateway, token, admin, state, demo } = self;
+        let own = format!("{url}/api/v2/aibridge");
         let state = state.display();
         writeln!(
             f,
             "
-coderd is ready
+coderd and aibridged are ready
 
   URL        {url}
+  gateway    {gateway}
   e-mail     {email}
   password   in {state}/admin.json
   token      {token}
@@ -65,7 +69,7 @@ Python
 
 Who asked what, and what it cost in tokens
 
-  curl -s -H 'Coder-Session-Token: {token}' {gateway}/interceptions
+  curl -s -H 'Coder-Session-Token: {token}' {own}/interceptions
 ",
             email = admin.email,
         )?;
@@ -84,6 +88,11 @@ Who asked what, and what it cost in tokens
 "
             )?;
         }
+        writeln!(
+            f,
+            "Clients talk to aibridged, which goes on serving while coderd is away. coderd's own gateway works as\n\
+             well: put {own} in the place of {gateway}.\n"
+        )?;
         f.write_str("Ctrl-C stops everything.")
     }
 }

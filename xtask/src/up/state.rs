@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::tree::{Tree, write};
@@ -43,6 +43,22 @@ impl State {
             .create(&dir)
             .with_context(|| format!("cannot make {}", dir.display()))?;
         Ok(Self { dir })
+    }
+
+    /// Ours alone while the returned file is open; the kernel lets go of it when we end, however we end.
+    pub(crate) fn lock(&self) -> Result<fs::File> {
+        let path = self.dir.join("lock");
+        let file =
+            fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                bail!("another `up` runs on {}; end it, or say --state-dir DIR", self.dir.display())
+            }
+            Err(fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        }
     }
 
     pub(crate) fn admin_file(&self) -> PathBuf {
@@ -144,6 +160,11 @@ mod tests {
         assert_eq!(state.admin().unwrap().password, first.password);
         let mode = fs::metadata(state.admin_file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        let held = state.lock().unwrap();
+        let error = state.lock().unwrap_err().to_string();
+        assert!(error.contains("another `up` runs on"), "{error}");
+        drop(held);
+        state.lock().unwrap();
         fs::remove_dir_all(dir).unwrap();
     }
 }
