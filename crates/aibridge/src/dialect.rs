@@ -58,6 +58,8 @@ pub enum Fault {
     ByokDisabled,
     /// We could not find out who is calling.
     IdentityUnknown,
+    /// The providers are not known yet: the process has just started.
+    NotLoaded,
     /// No such provider or route.
     NoRoute,
     /// The request cannot be understood.
@@ -109,6 +111,7 @@ impl Fault {
             Self::TokenRefused => Wording(403, "permission_error", INVALID, "unauthorized", E::Unauthorized),
             Self::ByokDisabled => Wording(403, "permission_error", INVALID, "byok_disabled", E::Unauthorized),
             Self::IdentityUnknown => Wording(503, "api_error", SERVER, "service_unavailable", E::ServerError),
+            Self::NotLoaded => Wording(503, "overloaded_error", SERVER, "providers_not_loaded", E::ServerError),
             Self::NoRoute => Wording(404, "not_found_error", INVALID, "route_not_supported", E::BadRequest),
             Self::BadRequest => Wording(400, INVALID, INVALID, "invalid_request", E::BadRequest),
             Self::NotImplemented => Wording(501, INVALID, INVALID, "501", E::BadRequest),
@@ -162,6 +165,7 @@ impl Fault {
         matches!(
             self,
             Self::IdentityUnknown
+                | Self::NotLoaded
                 | Self::NotRecorded
                 | Self::Stopping
                 | Self::AtCapacity

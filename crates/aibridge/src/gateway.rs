@@ -76,7 +76,7 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// A gateway without providers. It serves at once; every path is unknown until the first
+    /// A gateway without providers. It serves at once; every request is told to come back until the first
     /// [`Self::install`].
     #[must_use]
     pub fn new(
@@ -205,6 +205,10 @@ impl Gateway {
                 if let Err(failure) = self.limits.count(identity.user) =>
             {
                 self.shed(&failure, dialect, body).await
+            }
+            Found::NotLoaded(_) => {
+                let message = "the gateway does not know its providers yet; try again shortly";
+                self.refuse(&Failure::new(Fault::NotLoaded, message), dialect)
             }
             Found::Nothing | Found::NoRoute(_) => {
                 let (method, path) = (&parts.method, cut(&path, PATH_BYTES_MAX));

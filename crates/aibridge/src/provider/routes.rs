@@ -101,9 +101,31 @@ pub(super) fn find<'a>(
     Some((Route::Passthrough(pattern), rest))
 }
 
+/// The API whose clients ask `rest` of a provider that is not known.
+pub(super) fn looks_like(rest: &str) -> Option<Api> {
+    [&ANTHROPIC, &OPENAI, &COPILOT].into_iter().find_map(|table| {
+        let path = rest.strip_prefix(table.prefix)?;
+        table.intercepted.iter().find(|(known, _)| *known == path).map(|&(_, api)| api)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_tells_the_api_without_its_provider() {
+        for (path, want) in [
+            ("/v1/messages", Some(Api::Messages)),
+            ("/v1/chat/completions", Some(Api::Chat)),
+            ("/chat/completions", Some(Api::Chat)),
+            ("/v1/responses", Some(Api::Responses)),
+            ("/v1/models", None),
+            ("", None),
+        ] {
+            assert_eq!(looks_like(path), want, "{path}");
+        }
+    }
 
     #[test]
     fn only_listed_routes_exist() {

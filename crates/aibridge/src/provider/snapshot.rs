@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::{
-    Provider, ProviderKind, ProviderSpec, ProviderState, ProviderStatus, Route, clean, routes,
+    Api, Provider, ProviderKind, ProviderSpec, ProviderState, ProviderStatus, Route, clean, routes,
 };
 use crate::dialect::Dialect;
 
@@ -13,6 +13,8 @@ use crate::dialect::Dialect;
 pub struct Snapshot {
     by_name: HashMap<String, Entry>,
     statuses: Vec<ProviderStatus>,
+    /// False until there is a first set, even an empty one.
+    loaded: bool,
 }
 
 #[derive(Debug)]
@@ -24,6 +26,8 @@ enum Entry {
 /// What a request's path leads to.
 #[derive(Debug)]
 pub enum Found<'a> {
+    /// Nobody knows yet; the dialect is what the path looks like.
+    NotLoaded(Option<Dialect>),
     /// No such provider, or a path that is not looked up; errors are plain text.
     Nothing,
     /// The provider has no such route.
@@ -40,6 +44,7 @@ impl Found<'_> {
     pub fn dialect(&self) -> Option<Dialect> {
         match self {
             Self::Nothing => None,
+            Self::NotLoaded(dialect) => *dialect,
             Self::NoRoute(dialect) | Self::Disabled(_, dialect) => Some(*dialect),
             Self::Route(_, Route::Intercept(api, _), _) => Some(api.dialect()),
             Self::Route(provider, Route::Passthrough(_), _) => Some(provider.kind.dialect()),
@@ -79,7 +84,7 @@ impl Snapshot {
                 state,
             });
         }
-        Self { by_name, statuses }
+        Self { by_name, statuses, loaded: true }
     }
 
     fn served(&self, spec: &ProviderSpec) -> Option<&Provider> {
@@ -109,6 +114,9 @@ impl Snapshot {
         let below = path.strip_prefix('/').unwrap_or(path);
         let name = below.split('/').next().unwrap_or(below);
         let rest = below.strip_prefix(name).unwrap_or_default();
+        if !self.loaded {
+            return Found::NotLoaded(routes::looks_like(rest).map(Api::dialect));
+        }
         match self.by_name.get(name) {
             None => Found::Nothing,
             Some(Entry::Disabled(kind)) => Found::Disabled(name, kind.dialect()),
@@ -160,6 +168,7 @@ mod tests {
         assert_eq!(states, ["enabled", "error", "error", "error", "error", "disabled"]);
 
         let found = |path: &str| match snapshot.find(&Method::POST, path) {
+            Found::NotLoaded(_) => "not loaded",
             Found::Nothing => "nothing",
             Found::NoRoute(_) => "no route",
             Found::Disabled(..) => "disabled",

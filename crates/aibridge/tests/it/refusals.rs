@@ -37,6 +37,22 @@ fn openai(kind: &str, code: &str, message: &str) -> String {
 }
 
 #[tokio::test]
+async fn before_the_first_set_of_providers_everybody_is_told_to_come_back() {
+    let world = World::new();
+    let text = "the gateway does not know its providers yet; try again shortly";
+    for (path, body) in [
+        ("/claude/v1/messages", anthropic("overloaded_error", text)),
+        ("/gpt/v1/responses", openai("server_error", "providers_not_loaded", text)),
+        ("/copilot/chat/completions", openai("server_error", "providers_not_loaded", text)),
+        ("/gpt/v1/models", text.to_owned()),
+    ] {
+        let answer = world.ask(post(path, OK)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (503, body.as_str()), "{path}");
+        assert!(answer.retry_after().is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_without_a_good_token_gets_the_exact_refusal_of_its_api() {
     const MESSAGES: &str = "/claude/v1/messages";
     const CHAT: &str = "/gpt/v1/chat/completions";
@@ -164,9 +180,9 @@ async fn a_disabled_provider_says_so_on_every_path() {
 #[tokio::test]
 async fn a_gateway_without_providers_serves_and_takes_them_later() {
     let world = World::new();
-    let answer = world.ask(post("/claude/v1/messages", OK)).await;
-    assert_eq!(answer.status, 404);
     assert_eq!(world.gateway.install(&[]), []);
+    let answer = world.ask(post("/claude/v1/messages", OK)).await;
+    assert_eq!(answer.status, 404, "an empty set is a set");
 
     let provider = Upstream::always(&world.lifecycle, Reply::json(200, "{}")).await;
     let bad = row(Bedrock, "aws", "", &[]);
