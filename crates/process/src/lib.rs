@@ -10,6 +10,10 @@ mod options;
 mod run;
 mod spool;
 
+/// Facts are made on one thread and dropped on another; here, not in a library that others embed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use listen::{ListenError, listen, tls};
 pub use logs::{LogError, start_logs};
 pub use metrics::serve_metrics;
