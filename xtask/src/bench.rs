@@ -13,8 +13,12 @@ mod load;
 mod machine;
 mod memory;
 mod parts;
+mod peers;
+mod report;
 mod rounds;
+mod scale;
 mod streams;
+mod sustained;
 
 use std::env;
 use std::fs;
@@ -29,7 +33,9 @@ use crate::preflight;
 use crate::tree::Tree;
 use crate::up::random_word;
 use figures::Figures;
-use parts::Bench;
+use parts::{Bench, Kind};
+use report::Report;
+use scale::Scale;
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
@@ -49,12 +55,18 @@ pub(crate) struct Args {
     /// Only these measurements.
     #[arg(long, value_enum, value_name = "WHAT")]
     measure: Vec<Measure>,
+    /// Also gateways and proxies of others: LiteLLM, Portkey, nginx, Envoy, as far as they can be installed.
+    #[arg(long)]
+    peers: bool,
     /// How often each variant has its turn.
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// Threads that serve, of every gateway that lets itself be told.
     #[arg(long, default_value_t = 1, value_name = "N")]
     threads: usize,
+    /// Write the result to docs/bench.md.
+    #[arg(long, conflicts_with_all = ["short", "only", "measure", "rounds", "threads"])]
+    write: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,6 +75,8 @@ pub(crate) enum Measure {
     Requests,
     /// Time to first byte, delay per frame, 1,024 open streams.
     Streams,
+    /// Requests for long, with their records stored meanwhile; records alone.
+    Sustained,
     /// Memory idle, with large requests in flight, and with ten thousand open streams.
     Memory,
 }
@@ -80,7 +94,7 @@ impl Args {
 
 pub(crate) fn run(tree: &Tree, part: &Part) -> Result<()> {
     let Part::Gateway(args) = part;
-    if args.includes(governed::IN_PROCESS) {
+    if governed::is_wanted(args) {
         preflight::postgres()?;
     }
     let programs = parts::Programs::build(tree, args)?;
@@ -106,25 +120,38 @@ pub(crate) fn run(tree: &Tree, part: &Part) -> Result<()> {
 
 fn measure(tree: &Tree, args: &Args, bench: &mut Bench) -> Result<()> {
     let began = Instant::now();
-    println!("{}", machine::describe(tree)?);
+    let scale = Scale::of(args);
+    let machine = format!("{}, {}", machine::describe(tree)?, machine::file_system(&bench.dir)?);
+    println!("{machine}");
     machine::raise_open_files()?;
-    let (upstream, variants) = parts::start(bench, args)?;
-    let mut figures = Figures::new(variants.iter().map(|variant| variant.name));
+    let parts = parts::start(bench, tree, args)?;
+    let upstream = &parts.upstream;
+    let mut figures = Figures::new(parts.variants.iter().map(|variant| variant.name));
+    figures.add_sync(machine::sync_us(&bench.dir)?);
     if args.wants(Measure::Memory) {
-        memory::measure(bench, args, &upstream, &variants, &mut figures)?;
+        memory::measure(bench, &scale, &parts, &mut figures)?;
     }
     if args.wants(Measure::Requests) {
-        rounds::measure(bench, args, &upstream, &variants, &mut figures)?;
+        rounds::measure(bench, &scale, &parts, &mut figures)?;
     }
     if args.wants(Measure::Streams) {
-        streams::measure(bench, args, &upstream, &variants, &mut figures)?;
+        streams::measure(bench, &scale, &parts, &mut figures)?;
+    }
+    if let Some(coderd) = &parts.coderd
+        && args.wants(Measure::Sustained)
+    {
+        let recording = parts.of(&[Kind::Daemon, Kind::InProcess]);
+        sustained::measure(bench, &scale, upstream, coderd, &recording, &mut figures)?;
+        sustained::ingest(bench, &scale, coderd, &mut figures)?;
     }
     for server in &mut bench.servers {
         server.check()?;
     }
-    println!("\n{}", figures.table());
-    println!("{}", bars::table(&figures));
     let took = Duration::from_secs(began.elapsed().as_secs());
-    println!("Measured in {took:?}.");
+    let report = Report { machine, figures, peers: parts.peers, took };
+    println!("\n{}", report.tables());
+    if args.write {
+        report.write(tree)?;
+    }
     Ok(())
 }

@@ -29,12 +29,12 @@ use serde_json::Value;
 use crate::child::Interrupt;
 use crate::control::{Admin, Control, DEMO_KEY};
 use crate::preflight;
+use crate::psql::Psql;
 use crate::tree::Tree;
 use crate::up::random_word;
 use load::{Aim, Exchange};
 use plant::{Plant, Programs};
 use proof::Proof;
-use rows::Psql;
 use schedule::{Fault, Target};
 
 /// People who ask, each with [`TOKENS_EACH`] tokens.

@@ -96,11 +96,6 @@ impl Server {
         Ok(Self { name, child, log: log.to_path_buf(), from, grace, ended: false })
     }
 
-    /// The id of the server's process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// How the server ended, if it did.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         let status = self.child.try_wait().context("cannot look after a child")?;

@@ -227,6 +227,13 @@ impl Control {
         Ok(key.key)
     }
 
+    /// The id of the user whose credential this is.
+    pub(crate) fn user_id(&self) -> Result<String> {
+        let body = self.get("/api/v2/users/me")?.expect("asking who this is", &[200])?;
+        let id = body.get("id").and_then(Value::as_str).context("a user without an id")?;
+        Ok(id.to_owned())
+    }
+
     /// Whether the credential is still good.
     pub(crate) fn signed_in(&self) -> Result<bool> {
         let answer = self.get("/api/v2/users/me")?;

@@ -17,6 +17,7 @@ mod fuzz;
 mod lint;
 mod preflight;
 mod products;
+mod psql;
 mod served;
 mod test;
 mod tree;

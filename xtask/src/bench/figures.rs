@@ -10,6 +10,8 @@ pub(crate) enum What {
     Cpu32,
     P50At32,
     P99At32,
+    Busy32,
+    Rate1,
     Cpu1,
     P50At1,
     P99At1,
@@ -18,11 +20,19 @@ pub(crate) enum What {
     FirstByteP99,
     FrameP50,
     FrameP99,
+    StretchP50,
     StretchP99,
     CpuFrame,
     OpenStreams,
     OpenFrameP99,
     Stalls,
+    SustainedAnswered,
+    SustainedP99,
+    SustainedDrain,
+    SustainedRate,
+    IngestRate,
+    IngestFacts,
+    IngestCpu,
     RssIdle,
     RssFlight,
     RssPeak,
@@ -32,12 +42,14 @@ pub(crate) enum What {
 
 impl What {
     /// Its name and unit, and how many digits matter behind the point.
-    const fn shown(self) -> (&'static str, &'static str, usize) {
+    pub(crate) const fn shown(self) -> (&'static str, &'static str, usize) {
         match self {
             Self::Rate32 => ("32 clients", "requests/s", 0),
             Self::Cpu32 => ("32 clients, CPU of the gateway", "µs/request", 1),
             Self::P50At32 => ("32 clients, p50", "µs", 0),
             Self::P99At32 => ("32 clients, p99", "µs", 0),
+            Self::Busy32 => ("32 clients, load generator on a core", "%", 0),
+            Self::Rate1 => ("1 client", "requests/s", 0),
             Self::Cpu1 => ("1 client, CPU of the gateway", "µs/request", 1),
             Self::P50At1 => ("1 client, p50", "µs", 1),
             Self::P99At1 => ("1 client, p99", "µs", 1),
@@ -46,11 +58,19 @@ impl What {
             Self::FirstByteP99 => ("stream, first byte, p99", "µs", 1),
             Self::FrameP50 => ("8 streams, frame under way, p50", "µs", 1),
             Self::FrameP99 => ("8 streams, frame under way, p99", "µs", 1),
+            Self::StretchP50 => ("8 streams, gap of frames widened, p50", "µs", 1),
             Self::StretchP99 => ("8 streams, gap of frames widened, p99", "µs", 1),
             Self::CpuFrame => ("open streams, CPU of the gateway", "µs/frame", 2),
             Self::OpenStreams => ("open streams served whole", "streams", 0),
             Self::OpenFrameP99 => ("open streams, frame under way, p99", "µs", 0),
             Self::Stalls => ("open streams, frames stalled or lost", "frames", 0),
+            Self::SustainedAnswered => ("sustained, answered", "requests/s", 0),
+            Self::SustainedP99 => ("sustained, p99", "µs", 0),
+            Self::SustainedDrain => ("sustained, last record stored after", "s", 1),
+            Self::SustainedRate => ("sustained, until the last is stored", "requests/s", 0),
+            Self::IngestRate => ("records alone", "rows/s", 0),
+            Self::IngestFacts => ("records alone", "facts/s", 0),
+            Self::IngestCpu => ("records alone, CPU of coderd and database", "µs/row", 1),
             Self::RssIdle => ("memory idle", "MB", 1),
             Self::RssFlight => ("memory, large requests in flight", "MB", 1),
             Self::RssPeak => ("memory, peak of that", "MB", 1),
@@ -66,12 +86,25 @@ pub(crate) struct Figures {
     values: BTreeMap<What, BTreeMap<&'static str, Vec<f64>>>,
     /// Variants in the order in which they are shown.
     variants: Vec<&'static str>,
+    /// What the disk took to keep a block, at several times, in microseconds.
+    sync_us: Vec<f64>,
 }
 
 impl Figures {
     /// Nothing is measured yet. Variants are shown in the order of `variants`.
     pub(crate) fn new(variants: impl Iterator<Item = &'static str>) -> Self {
-        Self { values: BTreeMap::new(), variants: variants.collect() }
+        Self { values: BTreeMap::new(), variants: variants.collect(), sync_us: Vec::new() }
+    }
+
+    /// Adds what the disk took to keep a block.
+    pub(crate) fn add_sync(&mut self, sync_us: f64) {
+        self.sync_us.push(sync_us);
+    }
+
+    /// What the disk took: the median, the least and the greatest of the rounds.
+    pub(crate) fn sync_us(&self) -> Option<(f64, f64, f64)> {
+        let (least, most) = bounds(&self.sync_us);
+        Some((median(self.sync_us.clone())?, least, most))
     }
 
     /// Adds the value of one round.

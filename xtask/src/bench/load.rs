@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use super::parts::{Bench, Variant};
+use super::parts::{Api, Bench, Kind, Upstream, Variant};
 use crate::child::TICK;
 
 /// What one run asks for.
@@ -18,6 +18,8 @@ pub(crate) struct Load {
     pub(crate) body_bytes: usize,
     /// Frames of each stream, and the upstream's pause between them.
     pub(crate) stream: Option<(u32, Duration)>,
+    /// Length of an answer that is no stream.
+    pub(crate) answer_bytes: Option<usize>,
 }
 
 /// How long a run goes on.
@@ -30,10 +32,31 @@ pub(crate) enum Span {
 }
 
 impl Load {
-    pub(crate) const fn blocking(connections: usize, seconds: f64) -> Self {
-        Self { connections, span: Span::Seconds(seconds), body_bytes: 256, stream: None }
+    /// Small requests, one after the other on each connection, answered in one piece.
+    pub(crate) const fn blocking(connections: usize, seconds: f64, upstream: &Upstream) -> Self {
+        Self {
+            connections,
+            span: Span::Seconds(seconds),
+            body_bytes: BODY_BYTES,
+            stream: None,
+            answer_bytes: Some(upstream.answer_bytes),
+        }
+    }
+
+    /// Streams of so many frames, one on each connection.
+    pub(crate) const fn streams(connections: usize, frames: u32, every: Duration) -> Self {
+        Self {
+            connections,
+            span: Span::Each(1),
+            body_bytes: BODY_BYTES,
+            stream: Some((frames, every)),
+            answer_bytes: None,
+        }
     }
 }
+
+/// Size of a small request's body.
+const BODY_BYTES: usize = 256;
 
 /// Asked without measuring, before each run: connections are made, code and caches are warm.
 const WARM_UP: f64 = 0.3;
@@ -54,8 +77,13 @@ pub(crate) struct Watched {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Report {
     pub(crate) requests: f64,
+    /// Before and after the measured span, too.
+    pub(crate) answered: u64,
     errors: u64,
     error_samples: Vec<String>,
+    reconnects: u64,
+    /// Which part of the measured span the load generator was on a core.
+    pub(crate) busy: f64,
     pub(crate) per_second: f64,
     pub(crate) latency_us: Summary,
     pub(crate) first_byte_us: Summary,
@@ -77,17 +105,18 @@ impl Report {
 /// A load generator at work.
 pub(crate) struct Running {
     child: Child,
-    what: String,
+    what: &'static str,
+    kind: Kind,
 }
 
 /// Starts the load generator against a variant.
 pub(crate) fn start(bench: &Bench, variant: &Variant, load: &Load) -> Result<Running> {
     let mut command = Command::new(&bench.programs.load);
     command.args(["--target", &variant.target]);
-    command.args([
-        "--path",
-        if load.stream.is_some() { variant.stream_path() } else { &variant.path },
-    ]);
+    command.args(["--path", &variant.path]);
+    if variant.api == Api::Chat {
+        command.args(["--api", "chat", "--model", "gpt-bench-1"]);
+    }
     for header in &variant.headers {
         command.args(["--header", header]);
     }
@@ -99,6 +128,10 @@ pub(crate) fn start(bench: &Bench, variant: &Variant, load: &Load) -> Result<Run
             command.args(["--seconds", &seconds.to_string(), "--warmup", &WARM_UP.to_string()])
         }
     };
+    // Gateways that write answers anew may write them longer.
+    if let Some(bytes) = load.answer_bytes.filter(|_| variant.api == Api::Messages) {
+        command.args(["--answer-bytes", &bytes.to_string()]);
+    }
     if let Some((frames, every)) = load.stream {
         command.args(["--frames", &frames.to_string()]);
         command.args(["--frame-every-us", &every.as_micros().to_string()]);
@@ -113,7 +146,7 @@ pub(crate) fn start(bench: &Bench, variant: &Variant, load: &Load) -> Result<Run
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start bench-load")?;
-    Ok(Running { child, what: variant.name.to_owned() })
+    Ok(Running { child, what: variant.name, kind: variant.kind })
 }
 
 impl Running {
@@ -124,7 +157,7 @@ impl Running {
 
     /// Waits for its end. An error of any request makes the measurement void.
     pub(crate) fn end(self) -> Result<Report> {
-        let what = self.what.clone();
+        let what = self.what;
         let output = self.child.wait_with_output().context("cannot wait for bench-load")?;
         let report: Report = serde_json::from_slice(&output.stdout)
             .with_context(|| format!("{what}: bench-load printed no report ({})", output.status))?;
@@ -134,6 +167,9 @@ impl Running {
                 report.errors,
                 report.error_samples.join("; ")
             );
+        }
+        if report.reconnects > 0 && self.kind != Kind::Peer {
+            bail!("{what}: {} connections were not kept open", report.reconnects);
         }
         Ok(report)
     }

@@ -2,11 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Seek as _, Write as _};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::tree::{Tree, output};
+
+/// Files that a process of the bench opens at most: a gateway has two for each of ten thousand streams.
+const OPEN_FILES: u64 = 32_768;
 
 /// One line that says what was measured where.
 pub(crate) fn describe(tree: &Tree) -> Result<String> {
@@ -29,10 +36,45 @@ pub(crate) fn describe(tree: &Tree) -> Result<String> {
     ))
 }
 
-/// Lets the processes that we start open as many files as this one may.
+/// The kind of file system a directory is on. One that is kept in memory would make a sync mean nothing.
+pub(crate) fn file_system(dir: &Path) -> Result<String> {
+    let kind = output(Command::new("stat").args(["-f", "-c", "%T"]).arg(dir))?;
+    let kind = kind.trim();
+    if ["tmpfs", "ramfs"].contains(&kind) {
+        bail!("{} is on {kind}; set TMPDIR to a directory on a disk", dir.display());
+    }
+    Ok(kind.to_owned())
+}
+
+/// What the disk takes to keep a block, in microseconds: the median of many.
+pub(crate) fn sync_us(dir: &Path) -> Result<f64> {
+    let path = dir.join("sync");
+    let mut file = fs::File::create(&path)?;
+    // Space of its own first, as a spool has: otherwise the file's length is written each time, too.
+    file.write_all(&vec![0; 4096 * 200])?;
+    file.sync_all()?;
+    file.rewind()?;
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let began = Instant::now();
+        file.write_all(&[1; 4096])?;
+        file.sync_data()?;
+        times.push(began.elapsed());
+    }
+    fs::remove_file(&path)?;
+    times.sort();
+    let middle = times.get(times.len() / 2).context("nothing was measured")?;
+    Ok(middle.as_secs_f64() * 1e6)
+}
+
+/// Lets this process, and those that it starts, open as many files as the bench needs, or as it may.
 pub(crate) fn raise_open_files() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let wanted = maximum.map(|have| have.max(OPEN_FILES));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: wanted });
+    // Beyond its maximum only an administrator may go.
+    raised
+        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }))
         .context("cannot raise the number of open files")
 }
 

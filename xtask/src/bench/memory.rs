@@ -5,56 +5,58 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::Args;
 use super::figures::{Figures, What};
 use super::load::{self, Load, Span};
 use super::machine::{memory, open_files_max};
-use super::parts::{Bench, Upstream, Variant};
+use super::parts::{Bench, Kind, Parts, Upstream, Variant};
+use super::scale::Scale;
 
-/// How many large requests are in flight at once, and how large each is.
-const LARGE: (usize, usize) = (1500, 150_000);
-/// How many streams are open at once, if this machine lets a process have two connections for each.
-const STREAMS: u64 = 10_000;
+/// How large a large request is.
+const LARGE_BYTES: usize = 150_000;
 /// Files that a gateway opens besides.
 const OTHER_FILES: u64 = 200;
-/// How long a gateway may take to give memory back.
-const AFTER: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_mins(1);
 const MEGA: f64 = 1e6;
 
+/// First of all: an idle gateway is one that has not served yet.
 pub(crate) fn measure(
     bench: &mut Bench,
-    args: &Args,
-    upstream: &Upstream,
-    variants: &[Variant],
+    scale: &Scale,
+    parts: &Parts,
     figures: &mut Figures,
 ) -> Result<()> {
-    for variant in variants {
-        let Some(pid) = variant.pid else {
-            continue;
-        };
-        load::calm(bench)?;
-        let (idle, _) = memory(pid)?;
-        figures.add(variant.name, What::RssIdle, idle / MEGA);
-        large(bench, args, upstream, variant, pid, figures)?;
-        open_streams(bench, args, upstream, variant, pid, figures)?;
-        println!("memory {}: done", variant.name);
+    let upstream = &parts.upstream;
+    load::calm(bench)?;
+    for variant in &parts.variants {
+        if let Some(pid) = variant.pid {
+            figures.add(variant.name, What::RssIdle, memory(pid)?.0 / MEGA);
+        }
+    }
+    for variant in parts.of(&[Kind::Bare, Kind::Daemon]) {
+        if let Some(pid) = variant.pid {
+            large(bench, scale, upstream, &variant, pid, figures)?;
+            open_streams(bench, scale, upstream, &variant, pid, figures)?;
+            println!("memory {}: done", variant.name);
+        }
     }
     upstream.mode("")
 }
 
 fn large(
     bench: &Bench,
-    args: &Args,
+    scale: &Scale,
     upstream: &Upstream,
     variant: &Variant,
     pid: u32,
     figures: &mut Figures,
 ) -> Result<()> {
-    let (connections, body_bytes) = LARGE;
-    let connections = if args.short { connections / 10 } else { connections };
+    let connections = scale.large;
     upstream.mode("hold=1")?;
-    let load = Load { connections, span: Span::Each(1), body_bytes, stream: None };
+    let load = Load {
+        span: Span::Each(1),
+        body_bytes: LARGE_BYTES,
+        ..Load::blocking(connections, 0.0, upstream)
+    };
     let running = load::start(bench, variant, &load)?;
     upstream.in_flight(connections as u64, LIMIT, || bench.interrupt.check())?;
     let (flight, _) = memory(pid)?;
@@ -62,7 +64,7 @@ fn large(
     running.end()?;
     let (_, peak) = memory(pid)?;
     let mut after = f64::INFINITY;
-    let deadline = Instant::now() + if args.short { Duration::from_secs(1) } else { AFTER };
+    let deadline = Instant::now() + scale.after;
     while Instant::now() < deadline {
         after = after.min(memory(pid)?.0);
         bench.interrupt.check()?;
@@ -76,13 +78,14 @@ fn large(
 
 fn open_streams(
     bench: &Bench,
-    args: &Args,
+    scale: &Scale,
     upstream: &Upstream,
     variant: &Variant,
     pid: u32,
     figures: &mut Figures,
 ) -> Result<()> {
-    let wanted = if args.short { STREAMS / 10 } else { STREAMS };
+    let wanted = scale.open_for_memory as u64;
+    // Two connections for each.
     let count = wanted.min(open_files_max().saturating_sub(OTHER_FILES) / 2);
     if count < wanted {
         println!("memory {}: {count} open streams, as many as this machine allows", variant.name);
@@ -91,12 +94,7 @@ fn open_streams(
     let (frames, every) = (600, Duration::from_secs(2));
     let (before, _) = memory(pid)?;
     upstream.mode(&format!("frames={frames}&every_us={}", every.as_micros()))?;
-    let load = Load {
-        connections: usize::try_from(count)?,
-        span: Span::Each(1),
-        body_bytes: 256,
-        stream: Some((frames, every)),
-    };
+    let load = Load::streams(usize::try_from(count)?, frames, every);
     let mut running = load::start(bench, variant, &load)?;
     upstream.in_flight(count, LIMIT, || bench.interrupt.check())?;
     // Every stream has had a frame since.

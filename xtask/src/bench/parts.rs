@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use super::{Args, governed, machine};
+use super::{Args, governed, machine, peers};
 use crate::child::{Interrupt, Server, TICK};
 use crate::control::Control;
 use crate::tree::Tree;
@@ -28,8 +28,11 @@ pub(crate) struct Programs {
     pub(crate) load: PathBuf,
     proxy: PathBuf,
     relay: PathBuf,
-    /// Built only if it takes part: it takes longer than all others together.
+    pub(crate) governed: PathBuf,
+    pub(crate) ingest: PathBuf,
+    /// Built only if they take part: they take longer than all others together.
     pub(crate) coderd: Option<PathBuf>,
+    pub(crate) daemon: Option<PathBuf>,
 }
 
 impl Programs {
@@ -39,9 +42,11 @@ impl Programs {
             ("bench", "bench-load"),
             ("bench", "bench-proxy"),
             ("bench", "bench-relay"),
+            ("bench", "bench-governed"),
+            ("bench", "bench-ingest"),
         ];
-        if args.includes(governed::IN_PROCESS) {
-            bins.push(("coderd", "coderd"));
+        if governed::is_wanted(args) {
+            bins.extend([("coderd", "coderd"), ("aibridged", "aibridged")]);
         }
         let mut built = tree.build(&bins, true)?.into_iter();
         let mut next = || built.next().context("cargo built less than it was asked for");
@@ -50,7 +55,10 @@ impl Programs {
             load: next()?,
             proxy: next()?,
             relay: next()?,
+            governed: next()?,
+            ingest: next()?,
             coderd: next().ok(),
+            daemon: next().ok(),
         })
     }
 }
@@ -66,7 +74,7 @@ pub(crate) struct Bench {
 impl Bench {
     /// CPU time of all servers so far.
     pub(crate) fn cpu_us(&self) -> u64 {
-        let pids: Vec<u32> = self.servers.iter().map(Server::pid).collect();
+        let pids: Vec<u32> = self.servers.iter().map(Server::id).collect();
         machine::cpu_us(&pids)
     }
 
@@ -86,16 +94,65 @@ impl Bench {
         program: &Path,
         args: &[&str],
     ) -> Result<(u32, String)> {
-        let ready = self.dir.join(format!("{name}.url"));
+        let called = name.replace(' ', "-");
+        let ready = self.dir.join(format!("{called}.url"));
         let mut command = Command::new(program);
         command.args(args).arg("--ready-file").arg(&ready);
-        let log = self.dir.join(format!("{name}.log"));
+        let log = self.dir.join(format!("{called}.log"));
         let mut server = Server::start(name, &mut command, &log, GRACE)?;
         let url = server.ready_file(&ready, &self.interrupt)?;
-        let pid = server.pid();
+        let pid = server.id();
         self.servers.push(server);
         Ok((pid, url))
     }
+
+    /// Starts a gateway of the bench.
+    pub(crate) fn variant(
+        &mut self,
+        (kind, name): (Kind, &'static str),
+        program: &Path,
+        args: &[&str],
+        path: &str,
+    ) -> Result<Variant> {
+        let (pid, url) = self.start(name, program, args)?;
+        Ok(Variant {
+            name,
+            target: url.strip_prefix("http://").unwrap_or_default().to_owned(),
+            path: path.to_owned(),
+            headers: vec!["x-api-key: bench".to_owned()],
+            pid: Some(pid),
+            api: Api::Messages,
+            kind,
+        })
+    }
+}
+
+/// Which API a gateway is asked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Api {
+    /// Anthropic Messages.
+    Messages,
+    /// OpenAI Chat Completions.
+    Chat,
+}
+
+/// What a variant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No gateway.
+    Direct,
+    /// hyper and nothing else.
+    Bare,
+    /// Our gateway as a plain relay.
+    Relay,
+    /// Our gateway, governed, with records acknowledged where they would be sent.
+    Spool,
+    /// `aibridged`, with records stored by coderd.
+    Daemon,
+    /// The gateway within coderd.
+    InProcess,
+    /// The work of others, whose failure does not make a run invalid.
+    Peer,
 }
 
 /// A way from the client to the upstream.
@@ -108,19 +165,16 @@ pub(crate) struct Variant {
     pub(crate) headers: Vec<String>,
     /// The gateway's process; none if there is no gateway.
     pub(crate) pid: Option<u32>,
-}
-
-impl Variant {
-    /// The path by which streams are asked for.
-    pub(crate) fn stream_path(&self) -> &str {
-        &self.path
-    }
+    pub(crate) api: Api,
+    pub(crate) kind: Kind,
 }
 
 /// The upstream, and how it is told what to do.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) url: String,
+    /// Length of an answer of Anthropic Messages that is no stream.
+    pub(crate) answer_bytes: usize,
     control: Control,
 }
 
@@ -131,6 +185,14 @@ pub(crate) struct Stats {
 }
 
 impl Upstream {
+    /// An upstream at that URL, which is asked once, to know what an answer looks like.
+    fn new(url: String) -> Result<Self> {
+        let control = Control::new(url.clone());
+        let answer = control.post("/v1/messages", &serde_json::json!({}))?;
+        let answer = answer.expect("asking the upstream", &[200])?;
+        Ok(Self { url, answer_bytes: serde_json::to_vec(&answer)?.len(), control })
+    }
+
     /// Sets how requests are answered from now on; see the upstream's own documentation.
     pub(crate) fn mode(&self, query: &str) -> Result<()> {
         let path = format!("/__mode?{query}");
@@ -165,36 +227,63 @@ impl Upstream {
     }
 }
 
+/// Everything that takes part in a run.
+pub(crate) struct Parts {
+    pub(crate) upstream: Upstream,
+    pub(crate) coderd: Option<governed::Coderd>,
+    pub(crate) variants: Vec<Variant>,
+    /// What is to be said of peers.
+    pub(crate) peers: Vec<String>,
+}
+
+impl Parts {
+    /// The variants of these kinds.
+    pub(crate) fn of(&self, kinds: &[Kind]) -> Vec<Variant> {
+        self.variants.iter().filter(|variant| kinds.contains(&variant.kind)).cloned().collect()
+    }
+}
+
 /// Starts the upstream and every variant that is wanted.
-pub(crate) fn start(bench: &mut Bench, args: &Args) -> Result<(Upstream, Vec<Variant>)> {
+pub(crate) fn start(bench: &mut Bench, tree: &Tree, args: &Args) -> Result<Parts> {
     let program = bench.programs.upstream.clone();
     let (_, url) = bench.start("bench-upstream", &program, &[])?;
     let address = url.strip_prefix("http://").unwrap_or_default().to_owned();
-    let upstream = Upstream { control: Control::new(url.clone()), url };
+    let upstream = Upstream::new(url)?;
     let mut variants = vec![Variant {
         name: DIRECT,
         target: address.clone(),
         path: "/v1/messages".to_owned(),
         headers: Vec::new(),
         pid: None,
+        api: Api::Messages,
+        kind: Kind::Direct,
     }];
     let threads = args.threads.to_string();
     let flags = ["--upstream", &address, "--threads", &threads];
-    for (name, server, program, path) in [
-        (BARE, "bench-proxy", bench.programs.proxy.clone(), "/v1/messages"),
-        (RELAY, "bench-relay", bench.programs.relay.clone(), "/anthropic/v1/messages/count_tokens"),
-    ] {
-        let (pid, url) = bench.start(server, &program, &flags)?;
-        variants.push(Variant {
-            name,
-            target: url.strip_prefix("http://").unwrap_or_default().to_owned(),
-            path: path.to_owned(),
-            headers: vec!["x-api-key: bench".to_owned()],
-            pid: Some(pid),
-        });
+    let proxy = bench.programs.proxy.clone();
+    variants.push(bench.variant((Kind::Bare, BARE), &proxy, &flags, "/v1/messages")?);
+    let relay = bench.programs.relay.clone();
+    let path = "/anthropic/v1/messages/count_tokens";
+    variants.push(bench.variant((Kind::Relay, RELAY), &relay, &flags, path)?);
+    let mut coderd = None;
+    if governed::is_wanted(args) {
+        let started = governed::Coderd::start(bench, &upstream)?;
+        for spool in governed::SPOOL.into_iter().filter(|(name, _)| args.includes(name)) {
+            variants.push(started.spool(bench, spool, &flags)?);
+        }
+        for daemon in governed::DAEMON.into_iter().filter(|(name, _)| args.includes(name)) {
+            variants.push(started.daemon(bench, daemon, args.threads)?);
+        }
+        if args.includes(governed::IN_PROCESS) {
+            variants.push(started.variant());
+        }
+        coderd = Some(started);
     }
-    if args.includes(governed::IN_PROCESS) {
-        variants.push(governed::in_process(bench, &upstream)?);
+    let mut peers = Vec::new();
+    if args.peers {
+        let started = peers::start(bench, tree, &upstream)?;
+        variants.extend(started.variants);
+        peers = started.notes;
     }
-    Ok((upstream, variants))
+    Ok(Parts { upstream, coderd, variants, peers })
 }

@@ -4,31 +4,34 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Args;
 use super::figures::{Figures, What};
-use super::load::{self, Load, Span};
-use super::parts::{Bench, Upstream, Variant};
+use super::load::{self, Load};
+use super::machine;
+use super::parts::{Bench, Kind, Parts, Upstream, Variant};
+use super::scale::Scale;
 
-/// How many streams are held open at once.
-const OPEN: usize = 1024;
-/// The pause between frames of one of them: about as fast as people see models write.
+/// The pause between frames of one of many streams: about as fast as people see models write.
 const OPEN_EVERY: Duration = Duration::from_millis(40);
+/// Peers are asked for requests only: some of them break streams.
+const KINDS: [Kind; 5] = [Kind::Direct, Kind::Bare, Kind::Relay, Kind::Spool, Kind::Daemon];
 
 pub(crate) fn measure(
     bench: &mut Bench,
-    args: &Args,
-    upstream: &Upstream,
-    variants: &[Variant],
+    scale: &Scale,
+    parts: &Parts,
     figures: &mut Figures,
 ) -> Result<()> {
-    let (rounds, seconds, frames) = if args.short { (1, 0.4, 20) } else { (3, 2.0, 200) };
-    for round in 1..=args.rounds.unwrap_or(rounds) {
-        first_byte(bench, upstream, variants, seconds, figures)?;
-        few(bench, upstream, variants, frames, figures)?;
-        for variant in variants {
-            many(bench, upstream, variant, frames, figures)?;
+    let upstream = &parts.upstream;
+    let mut variants = parts.of(&KINDS);
+    for round in 1..=scale.stream_rounds {
+        first_byte(bench, upstream, &variants, scale, figures)?;
+        few(bench, upstream, &variants, scale, figures)?;
+        for variant in &variants {
+            many(bench, upstream, variant, scale, figures)?;
         }
-        println!("streams {round}: done");
+        figures.add_sync(machine::sync_us(&bench.dir)?);
+        variants.reverse();
+        println!("streams {round}/{}: done", scale.stream_rounds);
     }
     upstream.mode("")
 }
@@ -38,12 +41,12 @@ fn first_byte(
     bench: &Bench,
     upstream: &Upstream,
     variants: &[Variant],
-    seconds: f64,
+    scale: &Scale,
     figures: &mut Figures,
 ) -> Result<()> {
     upstream.mode("frames=20")?;
     let stream = Some((20, Duration::ZERO));
-    let load = Load { stream, ..Load::blocking(1, seconds) };
+    let load = Load { stream, answer_bytes: None, ..Load::blocking(1, scale.turn, upstream) };
     for variant in variants {
         let report = load::run(bench, variant, &load)?;
         figures.add(variant.name, What::FirstByteP50, report.first_byte_us.p50);
@@ -57,21 +60,17 @@ fn few(
     bench: &Bench,
     upstream: &Upstream,
     variants: &[Variant],
-    frames: u32,
+    scale: &Scale,
     figures: &mut Figures,
 ) -> Result<()> {
     let every = Duration::from_millis(10);
-    upstream.mode(&format!("frames={frames}&every_us={}", every.as_micros()))?;
-    let load = Load {
-        connections: 8,
-        span: Span::Each(1),
-        body_bytes: 256,
-        stream: Some((frames, every)),
-    };
+    upstream.mode(&format!("frames={}&every_us={}", scale.frames, every.as_micros()))?;
+    let load = Load::streams(8, scale.frames, every);
     for variant in variants {
         let report = load::run(bench, variant, &load)?;
         figures.add(variant.name, What::FrameP50, report.frame_delay_us.p50);
         figures.add(variant.name, What::FrameP99, report.frame_delay_us.p99);
+        figures.add(variant.name, What::StretchP50, report.frame_stretch_us.p50);
         figures.add(variant.name, What::StretchP99, report.frame_stretch_us.p99);
     }
     Ok(())
@@ -82,16 +81,11 @@ fn many(
     bench: &Bench,
     upstream: &Upstream,
     variant: &Variant,
-    frames: u32,
+    scale: &Scale,
     figures: &mut Figures,
 ) -> Result<()> {
-    upstream.mode(&format!("frames={frames}&every_us={}", OPEN_EVERY.as_micros()))?;
-    let load = Load {
-        connections: OPEN,
-        span: Span::Each(1),
-        body_bytes: 256,
-        stream: Some((frames, OPEN_EVERY)),
-    };
+    upstream.mode(&format!("frames={}&every_us={}", scale.frames, OPEN_EVERY.as_micros()))?;
+    let load = Load::streams(scale.open, scale.frames, OPEN_EVERY);
     let report = load::run(bench, variant, &load)?;
     figures.add(variant.name, What::OpenStreams, report.requests);
     figures.add(variant.name, What::OpenFrameP99, report.frame_delay_us.p99);

@@ -26,11 +26,14 @@ pub(crate) enum Phase {
     Over,
 }
 
-/// What is known of the streams that are asked for.
+/// What is known of the answers that are asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Streams {
+pub(crate) struct Wanted {
+    /// Frames of a stream; none if the answer is none.
     pub(crate) frames: Option<u64>,
     pub(crate) every_ns: u64,
+    /// Length of an answer that is no stream, if it is known.
+    pub(crate) body_bytes: Option<u64>,
 }
 
 /// One connection and the request it is about.
@@ -41,7 +44,9 @@ pub(crate) struct Client {
     pub(crate) started: u64,
     reader: Reader,
     frames: Frames,
+    /// The beginning of an answer that is no stream, to be shown if it is a refusal.
     refusal: Vec<u8>,
+    body_bytes: u64,
     written: usize,
     first_ns: u64,
     last_frame: Option<Frame>,
@@ -73,6 +78,7 @@ impl Client {
             reader: Reader::new(Side::Responses),
             frames: Frames::default(),
             refusal: Vec::new(),
+            body_bytes: 0,
             written: 0,
             first_ns: 0,
             last_frame: None,
@@ -86,6 +92,8 @@ impl Client {
         self.started += 1;
         self.reader.next();
         self.frames = Frames::default();
+        self.refusal.clear();
+        self.body_bytes = 0;
         self.written = 0;
         self.last_frame = None;
     }
@@ -115,13 +123,13 @@ impl Client {
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
-        streams: Streams,
+        wanted: Wanted,
         tally: &mut Tally,
         measured: bool,
     ) -> Result<Option<Answered>, String> {
         loop {
             let count = match self.socket.read(buffer) {
-                Ok(0) if self.reader.ends_with_connection() => return self.whole(streams, tally),
+                Ok(0) if self.reader.ends_with_connection() => return self.whole(wanted, tally),
                 Ok(0) => return Err("the connection was closed before the answer ended".to_owned()),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -133,9 +141,9 @@ impl Client {
                 self.first_ns = now;
             }
             let bytes = buffer.get(..count).unwrap_or_default();
-            self.take(bytes, now, streams, tally, measured)?;
+            self.take(bytes, now, wanted, tally, measured)?;
             if self.reader.is_done() {
-                return self.whole(streams, tally);
+                return self.whole(wanted, tally);
             }
             if count < buffer.len() {
                 // The socket is empty: the next bytes come with an event of their own.
@@ -148,13 +156,14 @@ impl Client {
         &mut self,
         bytes: &[u8],
         now: u64,
-        streams: Streams,
+        wanted: Wanted,
         tally: &mut Tally,
         measured: bool,
     ) -> Result<(), String> {
-        let Self { reader, frames, refusal, last_frame, .. } = self;
+        let Self { reader, frames, refusal, body_bytes, last_frame, .. } = self;
         let taken = reader.push(bytes, |body| {
-            if streams.frames.is_none() {
+            *body_bytes += body.len() as u64;
+            if wanted.frames.is_none() {
                 let room = REFUSAL_BYTES_MAX.saturating_sub(refusal.len()).min(body.len());
                 refusal.extend_from_slice(body.get(..room).unwrap_or_default());
                 return;
@@ -164,7 +173,7 @@ impl Client {
                 if let Some(before) = before {
                     let came = now.saturating_sub(before.came_ns);
                     let made = frame.sent_ns.saturating_sub(before.sent_ns);
-                    if came > streams.every_ns + STALL_NS {
+                    if came > wanted.every_ns + STALL_NS {
                         tally.stalls += 1;
                     }
                     if measured {
@@ -185,14 +194,16 @@ impl Client {
     }
 
     /// The answer is whole: is it the right one?
-    fn whole(&mut self, streams: Streams, tally: &mut Tally) -> Result<Option<Answered>, String> {
-        let refusal = std::mem::take(&mut self.refusal);
+    fn whole(&mut self, wanted: Wanted, tally: &mut Tally) -> Result<Option<Answered>, String> {
         let status = self.reader.status();
         if status != 200 {
-            return Err(format!("status {status}: {}", String::from_utf8_lossy(&refusal)));
+            return Err(format!("status {status}: {}", String::from_utf8_lossy(&self.refusal)));
         }
-        if let Some(wanted) = streams.frames {
-            let lost = self.frames.lost() + wanted.saturating_sub(self.frames.count());
+        if wanted.body_bytes.is_some_and(|length| length != self.body_bytes) {
+            return Err(format!("an answer of {} bytes is not the upstream's", self.body_bytes));
+        }
+        if let Some(frames) = wanted.frames {
+            let lost = self.frames.lost() + frames.saturating_sub(self.frames.count());
             tally.lost += lost;
             if lost > 0 || !self.frames.stopped() {
                 return Err(format!("a stream came without {lost} frames or without its end"));

@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Size of a request's body.
     #[arg(long, default_value_t = 256)]
     pub(crate) body_bytes: usize,
+    /// How long every answer must be, in bytes; not for streams.
+    #[arg(long, conflicts_with = "frames")]
+    pub(crate) answer_bytes: Option<u64>,
     /// Ask for streams, and expect so many stamped frames in each.
     #[arg(long)]
     pub(crate) frames: Option<u64>,

@@ -8,7 +8,7 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::Args;
-use crate::client::{Client, Phase, Streams};
+use crate::client::{Client, Phase, Wanted};
 use crate::request;
 use crate::tally::{Report, Spans, Tally, Watched, float};
 
@@ -22,7 +22,7 @@ struct Run<'a> {
     args: &'a Args,
     poll: Poll,
     request: Vec<u8>,
-    streams: Streams,
+    wanted: Wanted,
     clients: Vec<Client>,
     tally: Tally,
     /// When measuring begins and ends.
@@ -36,7 +36,15 @@ struct Run<'a> {
     /// When overdue answers are looked for next.
     look_ns: u64,
     watched: Option<Vec<Watched>>,
+    /// CPU time of this process within the measured span.
+    own_us: u64,
     span_ns: u64,
+}
+
+/// CPU time in microseconds.
+struct Used {
+    own: u64,
+    watched: Vec<u64>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Report> {
@@ -50,7 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<Report> {
         args,
         poll: Poll::new()?,
         request: request::bytes(args),
-        streams: Streams { frames: args.frames, every_ns: args.frame_every_us * 1_000 },
+        wanted: Wanted {
+            frames: args.frames,
+            every_ns: args.frame_every_us * 1_000,
+            body_bytes: args.answer_bytes,
+        },
         clients: Vec::new(),
         tally: Tally::new()?,
         begin_ns,
@@ -60,12 +72,14 @@ pub(crate) fn run(args: &Args) -> Result<Report> {
         over: 0,
         look_ns: 0,
         watched: None,
+        own_us: 0,
         span_ns: 0,
     };
     run.work(began)?;
     let spans = Spans {
         answered: run.answered,
         seconds: float(run.span_ns) / 1e9,
+        busy: float(run.own_us) * 1e3 / float(run.span_ns.max(1)),
         watched: run.watched.unwrap_or_default(),
     };
     Ok(run.tally.report(spans))
@@ -79,7 +93,7 @@ impl Run<'_> {
     fn work(&mut self, began: u64) -> Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; READ_BYTES];
-        let mut before: Option<(u64, Vec<u64>)> = None;
+        let mut before: Option<(u64, Used)> = None;
         while self.over < self.args.connections {
             let now = now_ns();
             if before.is_none() && now >= self.begin_ns {
@@ -110,12 +124,15 @@ impl Run<'_> {
         if ramping || self.args.rate.is_some() { Duration::from_millis(1) } else { TICK }
     }
 
-    fn cpu(&self) -> Result<Vec<u64>> {
-        self.args.watched.iter().map(|pid| cpu_micros(*pid)).collect()
+    /// CPU time so far: of this process, and of those it watches.
+    fn cpu(&self) -> Result<Used> {
+        let watched =
+            self.args.watched.iter().map(|pid| cpu_micros(*pid)).collect::<Result<_>>()?;
+        Ok(Used { own: cpu_micros(std::process::id())?, watched })
     }
 
     /// Closes the measured span, once.
-    fn measure(&mut self, before: &mut Option<(u64, Vec<u64>)>, now: u64) -> Result<()> {
+    fn measure(&mut self, before: &mut Option<(u64, Used)>, now: u64) -> Result<()> {
         if self.watched.is_some() {
             return Ok(());
         }
@@ -124,7 +141,9 @@ impl Run<'_> {
             return Ok(());
         };
         self.span_ns = now.saturating_sub(begun);
-        let watched = self.args.watched.iter().zip(self.cpu()?).zip(used);
+        let after = self.cpu()?;
+        self.own_us = after.own.saturating_sub(used.own);
+        let watched = self.args.watched.iter().zip(after.watched).zip(used.watched);
         let watched = watched.map(|((pid, after), before)| Watched {
             pid: *pid,
             cpu_us: after.saturating_sub(before),
@@ -165,7 +184,7 @@ impl Run<'_> {
         if !matches!(client.phase, Phase::Sending | Phase::Waiting) || !event.is_readable() {
             return;
         }
-        match client.read(buffer, self.streams, &mut self.tally, measured) {
+        match client.read(buffer, self.wanted, &mut self.tally, measured) {
             Ok(None) => {}
             Ok(Some(answered)) => {
                 self.answered += 1;

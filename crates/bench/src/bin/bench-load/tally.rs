@@ -58,6 +58,7 @@ impl Tally {
             error_samples: self.samples,
             reconnects: self.reconnects,
             seconds: spans.seconds,
+            busy: spans.busy,
             per_second: float(requests) / spans.seconds.max(1e-9),
             latency_us: Summary::of(&self.latency),
             first_byte_us: Summary::of(&self.first_byte),
@@ -75,6 +76,7 @@ impl Tally {
 pub(crate) struct Spans {
     pub(crate) answered: u64,
     pub(crate) seconds: f64,
+    pub(crate) busy: f64,
     pub(crate) watched: Vec<Watched>,
 }
 
@@ -89,6 +91,8 @@ pub(crate) struct Report {
     error_samples: Vec<String>,
     reconnects: u64,
     seconds: f64,
+    /// Which part of the measured span this process was on a core: near 1, it is what limits.
+    busy: f64,
     per_second: f64,
     latency_us: Summary,
     first_byte_us: Summary,
