@@ -215,12 +215,18 @@ fn work(
             .filter(|lost| *lost > 0)
             .map(|lost| format!("{lost} facts are counted as lost")),
     );
+    let aside = plant.put_aside()?;
+    wrong.extend((aside > 0).then(|| format!("{aside} facts were put aside as not storable")));
     if let Some((content, said)) = plant.verify()? {
         println!("aibridged ledger verify");
         said.lines().for_each(|line| println!("  {line}"));
         wrong.extend((!content).then(|| "aibridged ledger verify is not content".to_owned()));
     }
-    wrong.extend(report::leaks(plant.dir(), &people.tokens, &marker)?);
+    wrong.extend(report::too_few(&exchanges, faults));
+    let mut secrets = plant.secrets()?;
+    secrets
+        .extend(people.tokens.iter().filter_map(|token| Some(token.split_once('-')?.1.to_owned())));
+    wrong.extend(report::leaks(plant.dir(), &secrets, &marker)?);
     report::verdict(plant.dir(), &wrong)
 }
 
@@ -292,7 +298,7 @@ fn settled(
         let counts = psql.counts()?;
         let late = Instant::now() > deadline;
         // A full comparison is only worth it when nothing moves any more.
-        let drained = plant.waiting()? == 0 && counts.1 == 0 && before == Some(counts);
+        let drained = plant.waiting()? == Some(0) && counts.1 == 0 && before == Some(counts);
         if late || drained {
             let mut proof = proof::prove(exchanges, &plant.served()?, &psql.rows()?, owners);
             if late {

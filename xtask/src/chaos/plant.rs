@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::relay::Relay;
 use super::schedule::Target;
 use crate::child::{Interrupt, Server, TICK, clean};
-use crate::control::{Control, free_port, start_provider};
+use crate::control::{Control, DEMO_KEY, free_port, start_provider};
 use crate::daemon::{Daemon, ensure_key};
 use crate::served::{self, Served};
 use crate::tree::output;
@@ -185,27 +186,55 @@ impl Plant {
         Some(command)
     }
 
-    /// Facts that gateways have on disk and coderd has not stored.
-    pub(super) fn waiting(&self) -> Result<u64> {
+    /// Facts that gateways have on disk and coderd has not stored; nothing while a gateway does not say.
+    pub(super) fn waiting(&self) -> Result<Option<u64>> {
         self.sum("coder_ai_gateway_spool_waiting_facts")
     }
 
     /// Facts that gateways say they have lost since their last start.
     pub(super) fn lost(&self) -> Result<u64> {
-        self.sum("coder_ai_gateway_spool_lost_facts_total")
+        let name = "coder_ai_gateway_spool_lost_facts_total";
+        self.sum(name)?.with_context(|| format!("a gateway has no metric {name}"))
     }
 
-    /// The sum of a metric over all gateways and labels.
-    fn sum(&self, name: &str) -> Result<u64> {
+    /// Facts that were put aside because they could not be stored, ever since the first start.
+    pub(super) fn put_aside(&self) -> Result<u64> {
+        let mut lines = 0;
+        for spool in ["aibridged-spool", "coderd-spool"] {
+            let path = self.dir.join(spool).join("refused.jsonl");
+            match fs::read_to_string(&path) {
+                Ok(text) => lines += text.lines().count() as u64,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => bail!("cannot read {}: {error}", path.display()),
+            }
+        }
+        Ok(lines)
+    }
+
+    /// What must be in no log.
+    pub(super) fn secrets(&self) -> Result<Vec<String>> {
+        let mut secrets = vec![DEMO_KEY.to_owned()];
+        if self.programs.daemon.is_some() {
+            let key = fs::read_to_string(self.key_file()).context("cannot read the gateway key")?;
+            secrets.push(key.trim().to_owned());
+        }
+        Ok(secrets)
+    }
+
+    /// The sum of a metric over all gateways and labels; nothing if one of them does not have it.
+    fn sum(&self, name: &str) -> Result<Option<u64>> {
         let mut sum = 0;
         for (target, address) in &self.metrics {
             if self.running.contains_key(target) {
                 let page = Control::new(format!("http://{address}")).get("/metrics")?;
                 let page = page.expect("asking for metrics", &[200])?;
-                sum += total(page.as_str().unwrap_or_default(), name);
+                let Some(total) = total(page.as_str().unwrap_or_default(), name) else {
+                    return Ok(None);
+                };
+                sum += total;
             }
         }
-        Ok(sum)
+        Ok(Some(sum))
     }
 
     /// What `aibridged ledger verify` says, and whether it is content.
@@ -344,13 +373,13 @@ impl Ledger {
 }
 
 /// The sum of all lines of a metric in a page of them; what does not count is 0.
-fn total(page: &str, name: &str) -> u64 {
+fn total(page: &str, name: &str) -> Option<u64> {
     let value = |line: &str| {
         let (series, value) = line.rsplit_once(' ')?;
         let own = series.split('{').next() == Some(name);
-        own.then(|| value.parse::<u64>().unwrap_or_default())
+        own.then(|| value.parse::<u64>().ok()).flatten()
     };
-    page.lines().filter_map(value).sum()
+    page.lines().filter_map(value).reduce(|sum, value| sum + value)
 }
 
 /// Waits in short steps until `until`.
@@ -366,7 +395,7 @@ mod tests {
     fn a_metric_is_summed_over_its_labels_and_no_other() {
         let page =
             "# HELP a what\n# TYPE a gauge\na 4\nab 8\nb{x=\"a 1\"} 2\nb{x=\"y\"} 3\n# EOF\n";
-        for (name, sum) in [("a", 4), ("b", 5), ("ab", 8), ("c", 0)] {
+        for (name, sum) in [("a", Some(4)), ("b", Some(5)), ("ab", Some(8)), ("c", None)] {
             assert_eq!(total(page, name), sum, "{name}");
         }
     }

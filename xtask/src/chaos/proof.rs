@@ -38,6 +38,9 @@ struct Book<'a> {
     tools: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
+/// What a record says whose gateway was killed.
+const KILLED: &str = "unknown";
+
 /// Compares. `owners` are the ids of the users whom the tokens belong to.
 pub(super) fn prove(
     exchanges: &[Exchange],
@@ -193,6 +196,18 @@ impl Case<'_> {
         if usages.len() > 1 {
             fault(format!("{} rows of token usage are recorded", usages.len()));
         }
+        let id = record.id.as_str();
+        let prompts = self.book.prompts.get(id).map_or(&[][..], Vec::as_slice);
+        // Only a gateway that was killed may owe what it knew besides the start.
+        let owed = record.error_type.as_deref() != Some(KILLED);
+        if (owed || !prompts.is_empty()) && prompts != [self.exchange.ask.prompt.as_str()] {
+            fault(format!("{} prompts are recorded of it", prompts.len()));
+        }
+        let tools = self.book.tools.get(id).map_or(&[][..], Vec::as_slice);
+        let called = self.served.iter().map(|served| served.tool_calls.len()).sum();
+        if tools.len() > called {
+            fault(format!("{} of {called} tool calls are recorded", tools.len()));
+        }
         if record.ended && record.error_type.is_none() {
             match self.served.first() {
                 Some(served) if served.ending == "complete" => {}
@@ -236,10 +251,6 @@ impl Case<'_> {
             _ => {}
         }
         let id = record.id.as_str();
-        let prompts = self.book.prompts.get(id).map_or(&[][..], Vec::as_slice);
-        if prompts != [ask.prompt.as_str()] {
-            faults.push(format!("{} prompts are recorded of it", prompts.len()));
-        }
         let tools = self.book.tools.get(id).map_or(&[][..], Vec::as_slice);
         if !tools.iter().eq(served.tool_calls.iter().map(|call| &call.id))
             || ask.tool == tools.is_empty()
@@ -437,6 +448,14 @@ mod tests {
             (scene().with("served", "/0/headers/0/1", json!("chaos/8")), "to nobody of ours"),
             (scene().broken().with("interceptions", "", none), "which is not recorded"),
             (scene().broken().with("served", "/0/ending", json!("cut")), "its answer is cut"),
+            (
+                Scene { prompts: json!([]), ..scene().broken() }.with(
+                    "interceptions",
+                    "/0/error_type",
+                    json!("client_gone"),
+                ),
+                "0 prompts are recorded",
+            ),
         ];
         for (at, (scene, wanted)) in cases.into_iter().enumerate() {
             let faults = scene.faults();
