@@ -2,7 +2,8 @@
 //!
 //! The order is the point. The start fact is appended before anything goes upstream and durable before
 //! the first byte of an answer is released. Bytes of a stream leave before they are understood. The
-//! remaining facts are durable before the end of the answer is released. Whatever interrupts this, also a
+//! remaining facts are durable before the end of the answer is released: its last byte, and before that the
+//! event with which clients take a stream for whole. Whatever interrupts this, also a
 //! client that leaves, dropping the exchange writes the end fact, exactly once.
 
 use std::sync::Arc;

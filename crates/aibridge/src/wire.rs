@@ -3,13 +3,16 @@
 //!
 //! The driver's order for every frame of a stream is fixed: [`Interceptor::relay`] decides what the client
 //! gets by looking at raw bytes, the bytes leave, and only then [`Interceptor::observe`] understands them.
+//! [`Interceptor::is_last`] names the exception.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use crate::dialect::Dialect;
 use crate::facts::{ErrorType, Metadata};
+use crate::json;
 use crate::sse::Frame;
 
 pub mod chat;
@@ -164,6 +167,10 @@ pub trait Interceptor: Send {
     /// Decides, from raw bytes and cheaply, what the client gets of one stream frame.
     fn relay(&mut self, frame: &Frame) -> Relay;
 
+    /// Whether clients take the answer for whole once they have this frame. Such a frame is released only
+    /// when the records are durable. Called before [`Self::observe`].
+    fn is_last(&self, frame: &Frame) -> bool;
+
     /// Understands one stream frame that has already been relayed.
     fn observe(&mut self, frame: &Frame);
 
@@ -175,4 +182,18 @@ pub trait Interceptor: Send {
 
     /// Takes the notes made so far, in order.
     fn take_notes(&mut self) -> Vec<Note>;
+}
+
+/// Whether the object in a frame's data has one of these as its `type`. Nearly all frames are told by their
+/// event's name, unread.
+fn has_type(frame: &Frame, types: &[&str]) -> bool {
+    let maybe = match &frame.event {
+        Some(name) => types.contains(&name.as_str()),
+        None => types.iter().any(|name| memmem::find(&frame.data, name.as_bytes()).is_some()),
+    };
+    maybe
+        && json::parse(&frame.data).is_ok_and(|event| {
+            let kind = event.field("type").and_then(json::View::string);
+            kind.is_some_and(|kind| types.contains(&&*kind))
+        })
 }

@@ -2,9 +2,10 @@ use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -19,6 +20,9 @@ use crate::wire::{Ended, Relay};
 const UNREAD_MAX: usize = 64;
 /// Bytes of events without data that go out together.
 const QUIET_BYTES: usize = 16 * 1024;
+/// How long the provider may take to end its body after the last event. The client does not wait for it, but
+/// the connection can be used again only then.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The body of a streamed answer: a state machine that the server's connection drives, so that a slow
 /// client slows the provider down and a client that leaves ends everything by dropping it.
@@ -33,6 +37,8 @@ pub(super) struct StreamBody {
     out: VecDeque<Bytes>,
     /// Released or dropped, still to be understood.
     unread: Vec<sse::Frame>,
+    /// What tells the client that the answer is whole; released when the records are durable.
+    last: Option<Bytes>,
     /// Whether the server had a chance to write out what was released before it is understood.
     flushed: bool,
     last_heard: Instant,
@@ -45,8 +51,10 @@ pub(super) struct StreamBody {
 
 enum Phase {
     Open,
-    /// Upstream is done; trailer and records remain.
+    /// Upstream is done, or has nothing more to say; trailer and records remain.
     Settling(Option<Settling>, Result<(), BodyError>),
+    /// All is recorded and the last event is released; what may still come is relayed unread.
+    Lingering,
     Done,
 }
 
@@ -70,6 +78,7 @@ impl StreamBody {
             exchange,
             out: VecDeque::new(),
             unread: Vec::new(),
+            last: None,
             flushed: false,
             last_heard: now,
             last_sent: now,
@@ -99,20 +108,33 @@ impl StreamBody {
         }
         self.release(quiet.freeze());
         match piece {
-            Piece::Raw(bytes) => self.release(bytes),
+            Piece::Raw(bytes) => match self.splitter.late() {
+                Some(frame) => self.pass(bytes, frame),
+                None => self.release(bytes),
+            },
             Piece::Late(frame) => self.unread.push(frame),
             Piece::Frame(frame) => {
-                match self.exchange.interceptor.relay(&frame) {
-                    Relay::Forward => self.release(frame.raw.clone()),
-                    Relay::Replace(bytes) => self.release(bytes),
-                    Relay::Drop => {}
-                }
-                if !frame.data.is_empty() {
-                    self.unread.push(frame);
-                }
+                let bytes = match self.exchange.interceptor.relay(&frame) {
+                    Relay::Forward => frame.raw.clone(),
+                    Relay::Replace(bytes) => bytes,
+                    Relay::Drop => Bytes::new(),
+                };
+                self.pass(bytes, frame);
             }
         }
         true
+    }
+
+    /// Releases the bytes of a frame that is complete, unless they end the answer.
+    fn pass(&mut self, bytes: Bytes, frame: sse::Frame) {
+        if self.exchange.interceptor.is_last(&frame) {
+            self.last = Some(bytes);
+        } else {
+            self.release(bytes);
+        }
+        if !frame.data.is_empty() {
+            self.unread.push(frame);
+        }
     }
 
     fn release(&mut self, bytes: Bytes) {
@@ -140,12 +162,35 @@ impl StreamBody {
             _ => Ok(()),
         };
         if let Some(trailer) = ending.trailer {
+            if let Some(last) = self.last.take() {
+                self.release(last);
+            }
             if self.splitter.is_torn() {
                 self.release(Bytes::from_static(b"\n\n"));
             }
             self.release(trailer);
         }
         self.phase = Phase::Settling(ending.settling, outcome);
+    }
+
+    /// The client has everything. Reads on, so that the connection to the provider can be used again.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match Pin::new(&mut self.upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data()
+                        && !chunk.is_empty()
+                    {
+                        return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                    }
+                }
+                Poll::Pending if self.tick.as_mut().poll(cx).is_pending() => return Poll::Pending,
+                Poll::Ready(Some(Err(_)) | None) | Poll::Pending => {
+                    self.phase = Phase::Done;
+                    return Poll::Ready(None);
+                }
+            }
+        }
     }
 
     /// Nothing came from upstream: is it time for a keep-alive, or to give up?
@@ -211,11 +256,20 @@ impl http_body::Body for StreamBody {
                     else {
                         return Poll::Ready(None);
                     };
+                    if let Some(last) = this.last.take() {
+                        let rest = std::mem::take(&mut this.chunk);
+                        this.release(last);
+                        this.release(rest);
+                        this.tick.as_mut().reset(Instant::now() + LINGER);
+                        this.phase = Phase::Lingering;
+                        continue;
+                    }
                     return Poll::Ready(outcome.err().map(Err));
                 }
+                Phase::Lingering => return this.linger(cx),
                 Phase::Done => return Poll::Ready(None),
             }
-            if this.unread.len() < UNREAD_MAX && this.take() {
+            if this.last.is_none() && this.unread.len() < UNREAD_MAX && this.take() {
                 continue;
             }
             if !this.unread.is_empty() {
@@ -226,6 +280,10 @@ impl http_body::Body for StreamBody {
                     return Poll::Pending;
                 }
                 this.understand();
+                continue;
+            }
+            if this.last.is_some() {
+                this.finish(Ended::Closed);
                 continue;
             }
             match Pin::new(&mut this.upstream).poll_frame(cx) {

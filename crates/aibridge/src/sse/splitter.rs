@@ -118,6 +118,17 @@ impl Splitter {
         }
     }
 
+    /// The [`Piece::Late`] that belongs to the [`Piece::Raw`] just handed out, if that was the end of its event.
+    pub fn late(&mut self) -> Option<Frame> {
+        match self.second.take() {
+            Some(Piece::Late(frame)) => Some(frame),
+            other => {
+                self.second = other;
+                None
+            }
+        }
+    }
+
     /// Ends the stream. Returns the bytes of an event that was never completed, without what was
     /// already handed out as [`Piece::Raw`]; the client must not get them.
     pub fn finish(&mut self) -> Option<Bytes> {

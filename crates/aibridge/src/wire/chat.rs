@@ -98,11 +98,15 @@ impl Interceptor for Chat {
         if self.hides_usage && is_usage_only(&frame.data) { Relay::Drop } else { Relay::Forward }
     }
 
+    fn is_last(&self, frame: &Frame) -> bool {
+        frame.data.trim_ascii() == b"[DONE]"
+    }
+
     fn observe(&mut self, frame: &Frame) {
         if frame.data.is_empty() {
             return;
         }
-        if frame.data.trim_ascii() == b"[DONE]" {
+        if self.is_last(frame) {
             self.done = true;
             return;
         }

@@ -14,7 +14,7 @@ use self::blocks::Blocks;
 use self::usage::Usage;
 use super::ledger::Ledger;
 use super::request::is;
-use super::{Asked, BadRequest, Ended, Finish, Interceptor, Note, Relay, faults};
+use super::{Asked, BadRequest, Ended, Finish, Interceptor, Note, Relay, faults, has_type};
 use crate::dialect::Dialect;
 use crate::facts::ErrorType;
 use crate::json::{self, View};
@@ -94,6 +94,10 @@ impl Interceptor for Messages {
 
     fn relay(&mut self, _frame: &Frame) -> Relay {
         Relay::Forward
+    }
+
+    fn is_last(&self, frame: &Frame) -> bool {
+        has_type(frame, &["message_stop"])
     }
 
     fn observe(&mut self, frame: &Frame) {

@@ -14,11 +14,15 @@ use serde_json::json;
 use self::items::Items;
 use self::usage::Usage;
 use super::ledger::Ledger;
-use super::{Asked, BadRequest, Ended, Finish, Interceptor, Note, Relay, faults};
+use super::{Asked, BadRequest, Ended, Finish, Interceptor, Note, Relay, faults, has_type};
 use crate::dialect::Dialect;
 use crate::facts::ErrorType;
 use crate::json::{self, View};
 use crate::sse::Frame;
+
+/// Types of the events with which an answer is complete.
+const LAST: &[&str] =
+    &["response.completed", "response.incomplete", "response.failed", "response.cancelled"];
 
 /// One exchange in the Responses API.
 pub struct Responses {
@@ -62,10 +66,7 @@ impl Responses {
                     self.items.done(&mut self.ledger, item);
                 }
             }
-            "response.completed"
-            | "response.incomplete"
-            | "response.failed"
-            | "response.cancelled" => {
+            last if LAST.contains(&last) => {
                 self.complete = true;
                 self.response(response, kind.strip_prefix("response.").unwrap_or_default());
             }
@@ -118,6 +119,10 @@ impl Interceptor for Responses {
 
     fn relay(&mut self, _frame: &Frame) -> Relay {
         Relay::Forward
+    }
+
+    fn is_last(&self, frame: &Frame) -> bool {
+        has_type(frame, LAST)
     }
 
     fn observe(&mut self, frame: &Frame) {

@@ -8,10 +8,11 @@ use aibridge::facts::Fact;
 use aibridge::ports::RecordError;
 use tokio::sync::Semaphore;
 
+use crate::apis::{apis, reply, sends};
 use crate::broken::{BLOCKING, STREAM, anthropic};
 use crate::happy::{MESSAGE, MESSAGE_STREAM};
 use crate::ports::Mood;
-use crate::upstream::{Reply, Upstream, send};
+use crate::upstream::{Reply, Step, Upstream, send};
 use crate::world::{World, chunk, post, read, row, within};
 
 fn stream() -> Reply {
@@ -80,25 +81,85 @@ async fn a_recorder_that_never_settles_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
-async fn frames_do_not_wait_for_records_but_the_end_of_the_stream_does() {
-    let (world, _provider) = anthropic(stream()).await;
+async fn frames_do_not_wait_for_records_but_the_one_that_ends_the_answer_does() {
+    for api in apis() {
+        // The provider does not hang up: clients do not wait for that, so neither may the record.
+        let mut steps = sends(&api.frames);
+        steps.push(Step::Hang);
+        let (world, _provider) = api.world(reply(true, steps)).await;
+        let gate = Arc::new(Semaphore::new(1));
+        world.book.set(Mood::Slow(Arc::clone(&gate)));
+        let mut body = world.send(post(api.path, &api.request(true))).await.into_body();
+        let (last, before) = api.frames.split_last().unwrap();
+        let before = before.concat();
+        let mut text = String::new();
+        while text.len() < before.len() {
+            text.push_str(std::str::from_utf8(&chunk(&mut body).await.unwrap()).unwrap());
+        }
+        assert_eq!(text, before, "{}: no more and no less", api.path);
+        {
+            let mut end = pin!(chunk(&mut body));
+            tokio::select! {
+                _ = &mut end => panic!("{}: ended before the usage was durable", api.path),
+                lines = world.book.ended() => {
+                    assert_eq!(lines, api.book_of_answer(true, r#"end "..." ok"#), "{}", api.path);
+                }
+            }
+        }
+        gate.add_permits(1);
+        assert_eq!(chunk(&mut body).await.unwrap(), last.as_bytes(), "{}", api.path);
+        assert_eq!(chunk(&mut body).await, None, "{}", api.path);
+    }
+}
+
+#[tokio::test]
+async fn what_comes_behind_the_last_event_is_relayed_and_changes_nothing() {
+    let mut steps: Vec<_> = MESSAGE_STREAM.iter().map(|frame| send(frame)).collect();
+    steps.extend([send(": bye\n\n"), send("data: [DO"), send("NE]\n\n")]);
+    let (world, _provider) = anthropic(Reply::stream(steps)).await;
+    let answer = world.ask(post("/p/v1/messages", STREAM)).await;
+    let want = format!("{}: bye\n\ndata: [DONE]\n\n", MESSAGE_STREAM.concat());
+    assert_eq!((answer.body, answer.whole), (want, true));
+    assert_eq!(world.book.lines().pop().unwrap(), r#"end "..." ok"#);
+}
+
+#[tokio::test]
+async fn the_end_of_a_last_event_too_long_to_hold_back_waits_for_the_records_too() {
+    let [.., api] = apis();
+    let (last, before) = api.frames.split_last().unwrap();
+    let at = last.find("\"output\"").expect("a member of the response");
+    let long = format!(
+        "{}\"metadata\":{{\"x\":\"{}\"}},{}",
+        &last[..at],
+        "x".repeat(2 << 20),
+        &last[at..]
+    );
+    let mut steps = sends(before);
+    // In two, so that the first part cannot wait for the second.
+    let (one, two) = long.split_at(long.len() - 40);
+    steps.extend([send(one), send(two), Step::Hang]);
+    let (world, _provider) = api.world(reply(true, steps)).await;
     let gate = Arc::new(Semaphore::new(1));
     world.book.set(Mood::Slow(Arc::clone(&gate)));
-    let mut body = world.send(post("/p/v1/messages", STREAM)).await.into_body();
-    let mut text = String::new();
-    while text.len() < MESSAGE_STREAM.concat().len() {
-        text.push_str(std::str::from_utf8(&chunk(&mut body).await.unwrap()).unwrap());
-    }
-    assert_eq!(text, MESSAGE_STREAM.concat(), "all frames came without the end being recorded");
-    {
-        let mut end = pin!(chunk(&mut body));
+    let mut body = world.send(post(api.path, &api.request(true))).await.into_body();
+    let whole = before.concat().len() + long.len();
+    let mut got = 0;
+    loop {
+        let mut next = pin!(chunk(&mut body));
         tokio::select! {
-            _ = &mut end => panic!("ended before the usage was durable"),
-            lines = world.book.ended() => assert!(lines.last().unwrap().starts_with("end")),
+            bytes = &mut next => got += bytes.unwrap().len(),
+            lines = world.book.ended() => {
+                assert!(lines.iter().any(|line| line.starts_with("tokens")), "{lines:?}");
+                break;
+            }
         }
+        assert!(got < whole, "ended before the usage was durable");
     }
     gate.add_permits(1);
-    assert_eq!(chunk(&mut body).await, None);
+    while let Some(bytes) = chunk(&mut body).await {
+        got += bytes.len();
+    }
+    assert_eq!(got, whole);
 }
 
 #[tokio::test]
