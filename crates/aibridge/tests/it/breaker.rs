@@ -23,9 +23,9 @@ fn world(timeout: Duration) -> World {
             timeout,
             max_requests: 1,
         });
-        settings.timeouts.first_byte = Duration::from_millis(50);
-        settings.timeouts.blocking = Duration::from_millis(50);
-        settings.timeouts.stream_idle = Duration::from_millis(50);
+        settings.timeouts.first_byte = Duration::from_millis(250);
+        settings.timeouts.blocking = Duration::from_millis(250);
+        settings.timeouts.stream_idle = Duration::from_millis(250);
     })
 }
 

@@ -314,7 +314,7 @@ async fn every_fault_ends_right_or_safe_in_every_api() {
             for (fault, cell) in matrix(&api, stream) {
                 let about = format!("{fault} {} stream={stream}", api.path);
                 let waits = fault.starts_with("silent") || fault.starts_with("stalled");
-                let patience = Duration::from_millis(if waits { 150 } else { 30_000 });
+                let patience = Duration::from_millis(if waits { 400 } else { 30_000 });
                 let stage = Stage::new(&api, &["sk-only-0000000000000001"], patience).await;
                 let answer = stage.ask(&api, stream, Some(fault)).await;
                 assert_gets(&api, stream, &cell, &answer, &about);

@@ -13,7 +13,8 @@ use crate::ports::TOKEN;
 use crate::upstream::{Reply, Step, Upstream, send};
 use crate::world::{World, chunk, post, read, row, within};
 
-const SOON: Duration = Duration::from_millis(30);
+/// Short, yet long enough for a busy machine to get a request to the provider and its first bytes back.
+const SOON: Duration = Duration::from_millis(250);
 
 async fn world(
     kind: ProviderKind,
