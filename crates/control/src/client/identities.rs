@@ -113,7 +113,9 @@ impl Identities {
     /// What may be said when coderd could not be asked.
     fn without_coderd(&self, digest: &Digest) -> Result<Identity, Refused> {
         let entry = self.known.find(digest).ok_or(Refused::Unavailable)?;
-        if !self.known.is_within_grace(&entry, self.clock.now()) {
+        // A coderd that is there and cannot say is no reason to serve whom it may have revoked.
+        let suspected = self.link.is_connected() && self.known.is_suspected(&entry);
+        if suspected || !self.known.is_within_grace(&entry, self.clock.now()) {
             return Err(Refused::Unavailable);
         }
         self.metrics.unconfirmed.inc(());

@@ -8,12 +8,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{Digest, Identities};
 use crate::client::call::CallError;
 use crate::client::http::Coderd;
-use crate::wire::ResolveRequest;
+use crate::wire::{ResolveRequest, Resolved};
 
 /// Questions that are under way at once.
 const AT_ONCE: usize = 64;
 /// Questions that wait for their turn. When they are this many, further ones are not asked.
 const WAITING: usize = 1_024;
+
+/// How often a question is asked whose answer was overtaken by revocations.
+const TRIES: usize = 4;
 
 type Answer = Result<Identity, Refused>;
 
@@ -98,10 +101,19 @@ pub(super) fn answer(
 
 async fn ask(identities: &Identities, coderd: &Coderd, question: Question) {
     let Question { digest, token } = question;
-    // Before the question: what is revoked while it is under way must not be remembered.
-    let asked_at = identities.known.generation();
     let request = ResolveRequest { token };
-    let outcome = match coderd.resolve(&request).await {
+    let mut asked_at = identities.known.generation();
+    let mut resolved = coderd.resolve(&request).await;
+    for _ in 1..TRIES {
+        // Whoever came after a revocation waits for the same answer: it must not be from before.
+        let now_at = identities.known.generation();
+        if now_at == asked_at || !matches!(resolved, Ok(Resolved::Identity(_))) {
+            break;
+        }
+        asked_at = now_at;
+        resolved = coderd.resolve(&request).await;
+    }
+    let outcome = match resolved {
         Ok(resolved) => {
             if !identities.link.is_connected() {
                 identities.link.nudge();

@@ -121,11 +121,11 @@ impl Known {
         // Negative when the clock went back: then nothing is known of the answer's age.
         let age = now - entry.confirmed_at;
         let younger_than = |limit: Duration| !age.is_negative() && age < limit;
-        let suspected = entry.generation.0 < self.suspected.load(Ordering::Acquire);
+        let suspected = self.is_suspected(entry);
         if !suspected && younger_than(entry.cache) {
             return Verdict::Fresh;
         }
-        if !connected || entry.is_held(now) {
+        if !connected || (!suspected && entry.is_held(now)) {
             let graced = self.is_within_grace(entry, now);
             return if graced { Verdict::Unconfirmed } else { Verdict::Ask };
         }
@@ -133,6 +133,11 @@ impl Known {
             return Verdict::Stale;
         }
         Verdict::Ask
+    }
+
+    /// Whether it has to be confirmed before it is served while coderd is there.
+    pub(super) fn is_suspected(&self, entry: &Entry) -> bool {
+        entry.generation.0 < self.suspected.load(Ordering::Acquire)
     }
 
     /// Whether it may be served though coderd does not confirm it.

@@ -90,8 +90,14 @@ fn after_all_is_revoked_everybody_has_to_be_confirmed_first() {
     known.revoke(&all());
     assert_eq!(known.judge(&entry, at(1), true), Verdict::Ask);
     assert_eq!(known.judge(&entry, at(1), false), Verdict::Unconfirmed, "coderd went away again");
+    // It is back, and too busy to say.
+    assert!(entry.begin_refresh());
+    entry.end_refresh(at(1));
+    assert_eq!(known.judge(&entry, at(1), true), Verdict::Ask);
+    assert!(known.is_suspected(&entry));
     let entry = learnt(&known);
     assert_eq!(known.judge(&entry, at(1), true), Verdict::Fresh);
+    assert!(!known.is_suspected(&entry));
 }
 
 #[test]
