@@ -15,3 +15,6 @@ pub mod processes;
 pub mod ready;
 pub mod sse;
 pub mod stamp;
+
+// The allocator of the daemons, for all: otherwise it would be compared, too.
+use process as _;

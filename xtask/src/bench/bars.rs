@@ -96,7 +96,7 @@ const BARS: &[Bar] = &[
     bar(Daemon, "memory idle", What::RssIdle, Alone, AtMost(15.0)),
     bar(Daemon, "memory, 1,500 × 150 KB in flight, peak", What::RssPeak, Alone, AtMost(250.0)),
     bar(Daemon, "memory after that", What::RssAfter, Alone, AtMost(40.0)),
-    bar(Daemon, "memory per open stream, 10,000 open", What::RssStream, Alone, AtMost(40.0)),
+    bar(Daemon, "memory per open stream", What::RssStream, Alone, AtMost(40.0)),
     bar(Coderd, "records stored", What::IngestRate, Alone, AtLeast(20_000.0)),
 ];
 

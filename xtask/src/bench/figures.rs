@@ -38,6 +38,7 @@ pub(crate) enum What {
     RssPeak,
     RssAfter,
     RssStream,
+    RssStreams,
 }
 
 impl What {
@@ -76,6 +77,7 @@ impl What {
             Self::RssPeak => ("memory, peak of that", "MB", 1),
             Self::RssAfter => ("memory after", "MB", 1),
             Self::RssStream => ("memory per open stream", "KB", 1),
+            Self::RssStreams => ("memory, streams open for that", "streams", 0),
         }
     }
 }

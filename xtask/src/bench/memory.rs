@@ -14,7 +14,7 @@ use super::scale::Scale;
 /// How large a large request is.
 const LARGE_BYTES: usize = 150_000;
 /// Files that a gateway opens besides.
-const OTHER_FILES: u64 = 200;
+const OTHER_FILES: u64 = 100;
 const LIMIT: Duration = Duration::from_mins(1);
 const MEGA: f64 = 1e6;
 
@@ -90,8 +90,9 @@ fn open_streams(
     if count < wanted {
         println!("memory {}: {count} open streams, as many as this machine allows", variant.name);
     }
-    // One frame each per two seconds: the streams are open, and little else happens.
-    let (frames, every) = (600, Duration::from_secs(2));
+    // One frame each per two seconds: the streams are open, and little else happens. They last for as long
+    // as it may take to open them all, twice.
+    let (frames, every) = (60, Duration::from_secs(2));
     let (before, _) = memory(pid)?;
     upstream.mode(&format!("frames={frames}&every_us={}", every.as_micros()))?;
     let load = Load::streams(usize::try_from(count)?, frames, every);
@@ -110,5 +111,7 @@ fn open_streams(
     #[expect(clippy::cast_precision_loss, reason = "a count of connections")]
     let each = (now - before) / count as f64;
     figures.add(variant.name, What::RssStream, each / 1e3);
+    #[expect(clippy::cast_precision_loss, reason = "a count of connections")]
+    figures.add(variant.name, What::RssStreams, count as f64);
     Ok(())
 }

@@ -69,10 +69,12 @@ pub(crate) struct Bench {
     pub(crate) interrupt: Interrupt,
     pub(crate) dir: PathBuf,
     pub(crate) servers: Vec<Server>,
+    /// Of others: nothing depends on how they are.
+    pub(crate) peers: Vec<Server>,
 }
 
 impl Bench {
-    /// CPU time of all servers so far.
+    /// CPU time of all servers of ours so far.
     pub(crate) fn cpu_us(&self) -> u64 {
         let pids: Vec<u32> = self.servers.iter().map(Server::id).collect();
         machine::cpu_us(&pids)
@@ -81,6 +83,12 @@ impl Bench {
     /// Ends all servers, the last one first.
     pub(crate) fn stop(&mut self) -> Result<()> {
         let mut stopped = Ok(());
+        while let Some(mut peer) = self.peers.pop() {
+            // How others end is no concern of ours.
+            if let Err(error) = peer.stop(|| false) {
+                println!("{error:#}");
+            }
+        }
         while let Some(mut server) = self.servers.pop() {
             stopped = stopped.and(server.stop(|| false));
         }

@@ -110,7 +110,7 @@ fn launch(bench: &mut Bench, peer: &Peer, place: &Place<'_>) -> Result<(Variant,
     }
     println!("{} is {version}", peer.name);
     let pid = server.id();
-    bench.servers.push(server);
+    bench.peers.push(server);
     let path = match api {
         Api::Messages => "/v1/messages",
         Api::Chat => "/v1/chat/completions",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::bars;
-use super::figures::Figures;
+use super::figures::{Figures, What};
 use crate::tree::{Tree, write};
 
 /// Where the last whole run is told.
@@ -46,6 +46,19 @@ impl Report {
             "\n## Figures\n\nMedians of the rounds; in brackets the least and the greatest.\n\n{}",
             figures.table()
         );
+        let limited: Vec<&str> = figures
+            .variants()
+            .iter()
+            .copied()
+            .filter(|name| figures.median(name, What::Busy32).is_some_and(|busy| busy >= 90.0))
+            .collect();
+        if !limited.is_empty() {
+            let _ = writeln!(
+                text,
+                "\nAt 32 clients the load generator was the limit of: {}. They could do more.",
+                limited.join(", ")
+            );
+        }
         if !peers.is_empty() {
             let _ = write!(text, "\nPeers:\n\n- {}\n", peers.join("\n- "));
         }
