@@ -41,13 +41,13 @@ impl Scale {
     const FULL: Self = Self {
         request_rounds: 5,
         stream_rounds: 3,
-        turn: 1.5,
-        frames: 100,
+        turn: 1.2,
+        frames: 80,
         open: 1024,
         open_for_memory: 10_000,
         large: 1500,
-        after: Duration::from_secs(10),
-        sustained: 20.0,
+        after: Duration::from_secs(8),
+        sustained: 15.0,
         ingest: (3, 4.0),
     };
 

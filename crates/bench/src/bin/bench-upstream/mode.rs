@@ -13,6 +13,8 @@ pub(crate) struct Mode {
     pub(crate) pace: Duration,
     /// `hold=1`: answer nothing until a mode comes that does not say so.
     pub(crate) hold: bool,
+    /// `hang_up=1`: close, once, all connections on which nothing is asked.
+    pub(crate) hang_up: bool,
 }
 
 impl Mode {
@@ -28,6 +30,7 @@ impl Mode {
                 "frames" => mode.frames = number,
                 "every_us" => mode.pace = Duration::from_micros(number.into()),
                 "hold" => mode.hold = number != 0,
+                "hang_up" => mode.hang_up = number != 0,
                 _ => return Err(format!("{name}: no such setting")),
             }
         }
@@ -57,8 +60,10 @@ mod tests {
             frames: 3,
             pace: Duration::from_micros(500),
             hold: true,
+            hang_up: true,
         };
-        assert_eq!(Mode::parse("delay_ms=20&frames=3&every_us=500&hold=1"), Ok(mode));
+        let text = "delay_ms=20&frames=3&every_us=500&hold=1&hang_up=1";
+        assert_eq!(Mode::parse(text), Ok(mode));
         assert_eq!(Mode::parse(""), Ok(Mode::default()));
         assert_eq!(Mode::parse("frames=x").unwrap_err(), "frames: `x` is no number");
         assert_eq!(Mode::parse("speed=1").unwrap_err(), "speed: no such setting");

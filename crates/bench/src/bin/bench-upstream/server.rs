@@ -184,6 +184,7 @@ impl Server {
                 Ok(mode) => {
                     self.mode = mode;
                     self.release();
+                    self.hang_up(at);
                     ("200 OK", "set".to_owned())
                 }
                 Err(error) => ("400 Bad Request", error),
@@ -205,6 +206,18 @@ impl Server {
         for at in 0..self.connections.len() {
             let held = self.connection(at).is_some_and(|one| one.phase == Phase::Held);
             if held && self.answer(at).is_err() {
+                self.close(at);
+            }
+        }
+    }
+
+    /// Closes the connections that gateways keep for later, but for the one on which that is asked for.
+    fn hang_up(&mut self, asking: usize) {
+        if !self.mode.hang_up {
+            return;
+        }
+        for at in (0..self.connections.len()).filter(|at| *at != asking) {
+            if self.connection(at).is_some_and(|one| one.phase == Phase::Request) {
                 self.close(at);
             }
         }
