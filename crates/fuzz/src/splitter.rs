@@ -97,7 +97,7 @@ enum LineEnd {
 }
 
 /// The complete events of a stream, found line by line in the whole of it, and where the last one ends.
-fn events(text: &[u8]) -> (Vec<Frame>, usize) {
+pub(crate) fn events(text: &[u8]) -> (Vec<Frame>, usize) {
     let byte = |at: usize| text.get(at).copied();
     let mut frames = Vec::new();
     let (mut start, mut pos) = (0, 0);

@@ -2,6 +2,7 @@
 
 mod outcome;
 mod request;
+mod told;
 
 use aibridge::sse::Splitter;
 use aibridge::wire::chat::Chat;
@@ -11,8 +12,9 @@ use aibridge::wire::{BadRequest, Ended, Interceptor};
 use bytes::Bytes;
 
 use self::outcome::Outcome;
+use self::told::Told;
 use crate::input::Input;
-use crate::splitter::limits;
+use crate::splitter::{events, limits};
 
 /// Separates request and answer. No JSON text holds it.
 const MARK: &[u8] = b"\n--\n";
@@ -67,7 +69,8 @@ pub fn responses(data: &[u8]) {
 }
 
 /// The request is read as [`request::check`] wants it. The answer leads to the same notes and the same end in
-/// whatever chunks it comes, and what is kept of it is bounded: see [`Outcome::check`].
+/// whatever chunks it comes, with or without comments between its events, and what is kept of it is bounded: see
+/// [`Outcome::check`]. Its end, its tokens and its tool calls are those that a plain reader finds: see [`Told`].
 fn exchange(api: Api, data: &[u8]) {
     let input = Input::new(data);
     let (body, answer) = divide(input.material);
@@ -85,6 +88,7 @@ fn exchange(api: Api, data: &[u8]) {
         4 => Ended::ShuttingDown,
         5 => {
             let outcome = Outcome::of_body(fresh(), answer);
+            outcome.check_told(Told::by_body(api, answer));
             return outcome.check(api, answer, Ended::Closed);
         }
         _ => Ended::Closed,
@@ -103,8 +107,23 @@ fn exchange(api: Api, data: &[u8]) {
         assert_eq!(chopped.notes, whole.notes);
         assert_eq!(chopped.finish.error, whole.finish.error);
     }
+    let alive = play(loose, &[&with_comments(answer)]);
+    assert_eq!((&alive.notes, &alive.finish), (&whole.notes, &whole.finish), "comments count");
+    whole.check_told(Told::by_stream(api, answer));
     whole.check(api, answer, ended);
     chopped.check(api, answer, ended);
+}
+
+/// The same answer with signs of life behind each event.
+fn with_comments(answer: &[u8]) -> Vec<u8> {
+    let (frames, end) = events(answer);
+    let mut out = Vec::new();
+    for frame in frames {
+        out.extend_from_slice(&frame.raw);
+        out.extend_from_slice(b": keep-alive\n\n");
+    }
+    out.extend_from_slice(answer.get(end..).unwrap_or_default());
+    out
 }
 
 fn divide(material: &[u8]) -> (&[u8], &[u8]) {

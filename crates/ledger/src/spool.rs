@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::settings::{OpenError, SyncPolicy};
 
 mod bytes;
+mod claims;
 mod commit;
 mod cursor;
 mod folder;

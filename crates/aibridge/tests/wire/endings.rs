@@ -130,6 +130,31 @@ fn odd_usage_is_passed_over() {
 }
 
 #[test]
+fn blocks_that_share_a_number_and_never_end_are_all_recorded() {
+    let start = |block: &str| {
+        format!(
+            "data: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{block}}}\n\n"
+        )
+    };
+    let text = [
+        start(r#"{"type":"thinking","thinking":"well"}"#),
+        start(r#"{"type":"tool_use","id":"a","name":"f","input":{"x":1}}"#),
+        start(r#"{"type":"tool_use","id":"b","name":"g"}"#),
+        "data: {\"type\":\"message_stop\"}\n\n".to_owned(),
+    ];
+    let outcome = stream("messages", text.concat().as_bytes(), Ended::Closed);
+    let seen = outcome.notes.iter().filter_map(|note| match note {
+        Note::Tool { tool_call_id, tool, input, metadata, .. } => {
+            assert!(metadata.is_empty(), "{metadata:?}");
+            Some(format!("{tool_call_id} {tool} {input}"))
+        }
+        Note::Thought { content, .. } => Some(content.clone()),
+        _ => None,
+    });
+    assert_eq!(seen.collect::<Vec<_>>(), ["well", "a f {\"x\":1}", "b g {}"]);
+}
+
+#[test]
 fn broken_text_is_replaced_and_broken_json_remembered() {
     let mut text = b"data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"a\xffb\"}}\n\n".to_vec();
     text.extend_from_slice(

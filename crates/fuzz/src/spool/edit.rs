@@ -22,10 +22,10 @@ pub(super) struct Damage {
     pub(super) files: Vec<File>,
     /// Records that may be lost.
     pub(super) touched: BTreeSet<usize>,
-    /// A file is there twice.
-    pub(super) doubles: bool,
     /// What waits may take more room than before.
     pub(super) crowds: bool,
+    /// What was acknowledged may look as if it was not.
+    pub(super) misleads: bool,
     edits: usize,
 }
 
@@ -37,6 +37,7 @@ impl Damage {
             touched: BTreeSet::new(),
             edited: BTreeSet::new(),
             copies: BTreeMap::new(),
+            strangers: BTreeSet::new(),
             grown: false,
         };
         let (edits, _) = edits.as_chunks::<8>();
@@ -45,9 +46,15 @@ impl Damage {
         }
         let is_cursor = |at: &usize| files.get(*at).is_some_and(|file| file.name == "cursor");
         let doubles = !work.copies.is_empty();
-        let crowds = work.grown || doubles || work.edited.iter().any(is_cursor);
+        let misleads = work.edited.iter().any(is_cursor);
+        let crowds = work.grown || doubles || misleads;
         // Of two files alike either may be believed.
         for file in work.copies.values().filter(|file| work.edited.contains(file)) {
+            let inside = records.iter().enumerate().filter(|(_, record)| record.file == *file);
+            work.touched.extend(inside.map(|(at, _)| at));
+        }
+        // With more edits that block may be all that is left of its own file, and is believed.
+        for file in work.strangers.iter().filter(|_| edits.len() > 1) {
             let inside = records.iter().enumerate().filter(|(_, record)| record.file == *file);
             work.touched.extend(inside.map(|(at, _)| at));
         }
@@ -56,7 +63,7 @@ impl Damage {
             Some(File { name: format!("segment-{index:04}.spool"), bytes: file?.bytes.clone() })
         });
         let files = work.files.into_iter().flatten().chain(copies.collect::<Vec<_>>()).collect();
-        Self { files, touched: work.touched, doubles, crowds, edits: edits.len() }
+        Self { files, touched: work.touched, crowds, misleads, edits: edits.len() }
     }
 
     pub(super) fn is_none(&self) -> bool {
@@ -71,6 +78,8 @@ struct Work<'a> {
     edited: BTreeSet<usize>,
     /// Files of which there is a copy as it was at first, by the number in the copy's name.
     copies: BTreeMap<usize, usize>,
+    /// Files into which a block of another file got, at the same place: it looks like their own.
+    strangers: BTreeSet<usize>,
     grown: bool,
 }
 
@@ -97,6 +106,9 @@ impl Work<'_> {
                 let source = source.unwrap_or_default().iter().copied().take(4096);
                 let mut source = source.collect::<Vec<u8>>().into_iter();
                 let count = source.len();
+                if at == length && other != file {
+                    self.strangers.insert(file);
+                }
                 self.change(file, at, count, |byte| *byte = source.next().unwrap_or(*byte));
             }
             3 => self.cut(file, at),

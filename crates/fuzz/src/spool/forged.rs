@@ -1,13 +1,12 @@
 //! Segments that say anything, with checksums that are right.
 
 use super::place::File;
+use super::scene::SEGMENT_BYTES;
 
 /// Of all segments of one input.
 const SEGMENTS_MAX: usize = 4;
 /// Records of one segment.
 const RECORDS_MAX: usize = 32;
-/// Of an ordinary segment of the smallest spool.
-const SEGMENT_BYTES: usize = 64 * 1024;
 /// Zeros that a record may ask for behind its payload.
 const FILL: usize = 8 * 1024;
 
@@ -47,15 +46,23 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Files of a spool as an input describes them, in order: the cursor (whether there is one, position, facts,
-/// bytes), then segments: number, format, whether the first 64 bytes are sound, records. A record: what it is (0:
+/// What an input describes.
+pub(super) struct Forged {
+    pub(super) files: Vec<File>,
+    /// How often a process opens them and ends before one ships them.
+    pub(super) waits: usize,
+}
+
+/// Files of a spool as an input describes them, in order: a byte (1: there is a cursor; 2 and 4: processes that
+/// open the spool before it is shipped), the cursor if there is one (position, facts, bytes), then segments: number, format, whether the first 64 bytes are sound, records. A record: what it is (0:
 /// the segment is over, 1 facts, 2 a checkpoint, others as they are), facts, keys opened, keys closed, time,
 /// whether a checksum is wrong, length of the payload (two bytes), the payload. The payload of a checkpoint is
 /// made of numbers: facts, bytes, position, count of keys, then keys as far as the length goes.
-pub(super) fn files(data: &[u8]) -> Vec<File> {
+pub(super) fn files(data: &[u8]) -> Forged {
     let mut input = Bytes(data);
     let mut files = Vec::new();
-    if input.byte() % 2 == 1 {
+    let first = input.byte();
+    if first % 2 == 1 {
         files.push(File { name: "cursor".to_owned(), bytes: cursor(&mut input) });
     }
     for index in 0..SEGMENTS_MAX {
@@ -65,7 +72,7 @@ pub(super) fn files(data: &[u8]) -> Vec<File> {
         let bytes = segment(&mut input);
         files.push(File { name: format!("segment-{index:04}.spool"), bytes });
     }
-    files
+    Forged { files, waits: usize::from(first >> 1 & 3) }
 }
 
 fn low(number: u64) -> [u8; 4] {

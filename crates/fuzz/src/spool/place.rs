@@ -23,6 +23,16 @@ pub(super) const STOPPED: &str = "the gateway stopped before the request ended";
 /// The end of a ledger takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// What came out of a spool.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Shipped {
+    pub(super) facts: Vec<Fact>,
+    /// The new facts were taken.
+    pub(super) taken: bool,
+    /// Facts that are said to be lost.
+    pub(super) lost: u64,
+}
+
 /// A file of a spool.
 #[derive(Clone, Debug)]
 pub(super) struct File {
@@ -83,14 +93,24 @@ impl Place {
         });
     }
 
-    /// Opens the ledger, has it record `new` if anything, and ends it as a process ends. Returns all that was
-    /// shipped and whether `new` was taken; nothing when the spool is of another format.
-    pub(super) fn ship(&self, new: Option<&[Fact]>) -> Option<(Vec<Fact>, bool)> {
+    /// Opens the ledger and ends it as a process ends, so many times, while nothing can be shipped.
+    pub(super) fn wait(&self, times: usize) {
+        for _ in 0..times {
+            if let Ok((_, lifecycle)) = self.open() {
+                runtime().block_on(lifecycle.stop(PATIENCE));
+            }
+        }
+    }
+
+    /// Opens the ledger, has it record `new` if anything, and ends it as a process ends. Nothing comes back
+    /// when the spool is of another format.
+    pub(super) fn ship(&self, new: Option<&[Fact]>) -> Option<Shipped> {
         let (ledger, lifecycle) = match self.open() {
             Ok(opened) => opened,
             Err(OpenError::Format { .. }) => return None,
             Err(error) => unreachable!("{error:?}"),
         };
+        let found = ledger.status().disk_bytes;
         let store = Arc::new(Store::default());
         let taken = runtime().block_on(async {
             ledger.ship(Arc::clone(&store), &lifecycle);
@@ -98,12 +118,18 @@ impl Place {
             lifecycle.stop(PATIENCE).await;
             taken
         });
-        let waiting = ledger.status().waiting_facts;
-        assert_eq!(waiting, 0, "not everything was shipped");
-        let shipped = std::mem::take(&mut *store.facts());
-        let last = shipped.last();
+        let status = ledger.status();
+        let waiting = (status.waiting_facts, status.waiting_bytes);
+        assert_eq!(waiting, (0, 0), "not everything was shipped");
+        assert_eq!(status.oldest_age, None, "the age of nothing");
+        assert!(
+            status.disk_bytes <= MAX_BYTES_MIN || status.disk_bytes <= found,
+            "grown too large"
+        );
+        let facts = std::mem::take(&mut *store.facts());
+        let last = facts.last();
         assert_eq!(taken, new.is_some_and(|new| last.is_some() && last == new.last()));
-        Some((shipped, taken))
+        Some(Shipped { facts, taken, lost: status.lost_facts })
     }
 
     fn open(&self) -> Result<(Ledger, Lifecycle), OpenError> {

@@ -18,6 +18,9 @@ pub(super) const NEW: u128 = 1 << 64;
 /// Bytes at the beginning of a segment's file; its number is in there.
 const PREFACE_BYTES: usize = 64;
 
+/// Of an ordinary segment of the smallest spool.
+pub(super) const SEGMENT_BYTES: usize = 64 * 1024;
+
 /// One record as it was written.
 pub(super) struct Record {
     pub(super) facts: Vec<Fact>,
@@ -83,12 +86,8 @@ impl Scene {
             place.fill(batches(1..=shipped), true);
         }
         place.fill(batches(shipped + 1..=count), false);
-        let files = place.files();
-        let numbers = files.iter().map(|file| {
-            let preface = file.bytes.get(..PREFACE_BYTES).unwrap_or_default();
-            preface.get(12..).and_then(|bytes| bytes.first_chunk()).copied().map(u32::from_le_bytes)
-        });
-        let numbers: Vec<Option<u32>> = numbers.collect();
+        let files = in_order(place.files());
+        let numbers: Vec<Option<u32>> = files.iter().map(number).collect();
         let Ok(read) = read_all(place.path()) else { unreachable!("written just now") };
         let mut records: Vec<Record> = Vec::new();
         for record in read {
@@ -106,6 +105,26 @@ impl Scene {
         let open = (count - 1..=count).map(id).collect();
         Self { files, records, open }
     }
+}
+
+/// The number of a segment in its file.
+fn number(file: &File) -> Option<u32> {
+    let preface = file.bytes.get(..PREFACE_BYTES)?;
+    let number = preface.get(12..)?.first_chunk().copied().map(u32::from_le_bytes)?;
+    Some(number).filter(|number| *number > 0)
+}
+
+/// The files under names that do not depend on when a thread made which of them, and one that was never used.
+fn in_order(files: Vec<File>) -> Vec<File> {
+    let (mut segments, mut ordered): (Vec<File>, Vec<File>) =
+        files.into_iter().partition(|file| file.name.starts_with("segment-"));
+    segments.retain(|file| number(file).is_some());
+    segments.sort_by_key(number);
+    segments.push(File { name: String::new(), bytes: vec![0; SEGMENT_BYTES] });
+    for (index, file) in segments.into_iter().enumerate() {
+        ordered.push(File { name: format!("segment-{index:04}.spool"), ..file });
+    }
+    ordered
 }
 
 fn id(number: u128) -> InterceptionId {

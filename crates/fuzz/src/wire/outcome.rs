@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::Api;
+use super::told::Told;
 
 /// Notes of one kind in one answer.
 const NOTES_MAX: usize = 1024;
@@ -95,6 +96,35 @@ impl Outcome {
         self.check_relay(api, answer);
         self.check_notes(answer);
         self.check_finish(api, answer, ended);
+    }
+
+    /// The end, the tokens and the tool calls are those that were told. Says nothing of an answer that a plain
+    /// reader cannot judge.
+    pub(super) fn check_told(&self, told: Option<Told>) {
+        let Some(told) = told else { return };
+        let failed = told.fault || !told.ended;
+        assert_eq!(self.finish.error.is_some(), failed, "a failure: {told:?}");
+        assert_eq!(self.finish.quotes_provider, told.fault, "whose words: {told:?}");
+        let mut counts = self.notes.iter().filter_map(|note| match note {
+            Note::Tokens { input, output, cache_read, cache_write, .. } => {
+                Some([*input, *output, *cache_read, *cache_write])
+            }
+            _ => None,
+        });
+        // A success is noted even without usage.
+        let wanted = told.counts.or((!failed).then_some([0; 4]));
+        assert_eq!(counts.next(), wanted, "tokens: {told:?}");
+        let calls = self.notes.iter().filter_map(|note| match note {
+            Note::Tool { tool_call_id, .. } => Some(tool_call_id),
+            _ => None,
+        });
+        let calls: Vec<&String> = calls.collect();
+        for id in &told.calls {
+            assert!(calls.contains(&id), "the call {id:?} was not noted: {calls:?}");
+        }
+        if let Some(tools) = told.tools {
+            assert_eq!(calls.len(), tools, "calls: {told:?}");
+        }
     }
 
     /// Nothing is lost, invented, repeated or put out of order.

@@ -169,7 +169,7 @@ impl Folder {
 /// Name of the file that keeps the cursor.
 pub(crate) const CURSOR: &str = "cursor";
 
-/// Files of segments with their indexes, in no order.
+/// Files of segments by their indexes.
 pub(crate) fn segment_files(dir: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -183,6 +183,7 @@ pub(crate) fn segment_files(dir: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
             files.push((index, entry.path()));
         }
     }
+    files.sort_unstable();
     Ok(files)
 }
 

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use crate::spool::claims::{Claims, Role, role};
 use crate::spool::cursor::{Cursor, CursorFile};
 use crate::spool::folder::{CURSOR, segment_files};
 use crate::spool::position::Position;
 use crate::spool::record::Kind;
-use crate::spool::recover::{Role, checkpoint, role};
+use crate::spool::recover::checkpoint;
 use crate::spool::scan::{Found, Scan};
 
 /// A record seen from outside.
@@ -48,7 +49,7 @@ impl Outside {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Cursor::default(),
             Err(error) => return Err(error),
         };
-        let mut parts = Vec::new();
+        let mut claims = Claims::new(|(file, bytes): &(File, u32)| (file, *bytes));
         for (_, path) in segment_files(dir)? {
             let file = match File::open(path) {
                 Ok(file) => file,
@@ -58,7 +59,9 @@ impl Outside {
             };
             let bytes = u32::try_from(file.metadata()?.len()).unwrap_or(u32::MAX);
             match role(&file, bytes) {
-                Ok(Role::Numbered(number)) => parts.push(Part { number, file, end: None, bytes }),
+                Ok(Role::Numbered(number)) => {
+                    claims.add(number, (file, bytes));
+                }
                 Ok(Role::Blank | Role::Junk) => {}
                 Err(version) => {
                     let text = format!("the spool is in format {version}, which is not known here");
@@ -66,7 +69,8 @@ impl Outside {
                 }
             }
         }
-        parts.sort_unstable_by_key(|part| part.number);
+        let part = |(number, (file, bytes))| Part { number, file, end: None, bytes };
+        let mut parts: Vec<Part> = claims.into_sorted().map(part).collect();
         let previous: Vec<_> = parts
             .iter()
             .filter_map(|part| checkpoint(&part.file, part.number, part.bytes))
@@ -83,7 +87,7 @@ impl Outside {
     pub(crate) fn next_record(&mut self, damaged: &mut u64) -> Option<Seen> {
         loop {
             let part = self.files.front()?;
-            let scan = self.scan.get_or_insert_with(|| Scan::new(Some(part.number)));
+            let scan = self.scan.get_or_insert_with(|| Scan::new(Some(part.number), part.bytes));
             let limit = part.end.unwrap_or(part.bytes);
             match scan.next(&part.file, limit, part.end.is_some()) {
                 None => {

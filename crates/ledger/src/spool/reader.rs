@@ -91,7 +91,7 @@ impl<T> Reader<T> {
             if self.open.as_ref().is_none_or(|(open, _)| !Arc::ptr_eq(open, &segment)) {
                 let here = self.next.position.segment() == segment.number;
                 let from = if here { self.next.position.offset() } else { PREFACE_BYTES };
-                let scan = Scan::from(Some(segment.number), from);
+                let scan = Scan::from(Some(segment.number), from, segment.slot.bytes);
                 self.open = Some((Arc::clone(&segment), scan));
             }
             if let Some(item) = self.step(&segment, limit) {
@@ -106,7 +106,7 @@ impl<T> Reader<T> {
         let (segment, limit) = self.locate(self.core.horizon())?;
         let here = self.next.position.segment() == segment.number;
         let from = if here { self.next.position.offset() } else { PREFACE_BYTES };
-        let mut scan = Scan::from(Some(segment.number), from);
+        let mut scan = Scan::from(Some(segment.number), from, segment.slot.bytes);
         // Before it there may be a checkpoint.
         for _ in 0..2 {
             match scan.next(&segment.slot.file, limit, true)? {

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::settings::OpenError;
+use crate::spool::claims::{Claims, Role, role};
 use crate::spool::cursor::{Cursor, CursorFile};
 use crate::spool::folder::{Folder, Slot};
 use crate::spool::health::Health;
 use crate::spool::keys::Keys;
 use crate::spool::plan::Plan;
 use crate::spool::position::Position;
-use crate::spool::preface::{Checkpoint, PREFACE_BYTES, Preface, Totals};
+use crate::spool::preface::{Checkpoint, PREFACE_BYTES, Totals};
 use crate::spool::record::{Kind, keys};
 use crate::spool::scan::{Found, Scan, Tail};
 use crate::spool::segment::Segment;
@@ -27,47 +28,9 @@ pub(crate) struct Findings {
     pub(crate) missing_facts: u64,
 }
 
-/// A file and what it is.
-pub(crate) enum Role {
-    /// Holds, or held, the segment of this number.
-    Numbered(u32),
-    /// Was never used.
-    Blank,
-    /// Holds nothing that can be read, but is not empty.
-    Junk,
-}
-
-/// What `file` is, by its beginning or else by its records.
-///
-/// # Errors
-/// The format, if it is another one.
-pub(crate) fn role(file: &File, bytes: u32) -> Result<Role, u32> {
-    let mut head = [0; PREFACE_BYTES as usize];
-    let read = super::window::read_full(file, &mut head, 0).unwrap_or(0);
-    let preface = Preface::decode(head.get(..read).unwrap_or_default());
-    match preface {
-        Preface::Numbered(number) => return Ok(Role::Numbered(number)),
-        Preface::Foreign(version) => return Err(version),
-        Preface::Blank | Preface::Unreadable => {}
-    }
-    // Records of an earlier use have a lower number.
-    let mut scan = Scan::new(None);
-    let mut newest = None;
-    while let Some(found) = scan.next(file, bytes, false) {
-        if let Found::Record { number, .. } = found {
-            newest = newest.max(Some(number));
-        }
-    }
-    Ok(match newest {
-        Some(number) => Role::Numbered(number),
-        None if preface == Preface::Blank => Role::Blank,
-        None => Role::Junk,
-    })
-}
-
 /// The checkpoint of a segment, if it can be read.
 pub(crate) fn checkpoint(file: &File, number: u32, bytes: u32) -> Option<Checkpoint> {
-    let mut scan = Scan::new(Some(number));
+    let mut scan = Scan::new(Some(number), bytes);
     match scan.next(file, bytes, false)? {
         Found::Record { header, offset: PREFACE_BYTES, end, .. } => (header.kind
             == Kind::Checkpoint)
@@ -75,6 +38,23 @@ pub(crate) fn checkpoint(file: &File, number: u32, bytes: u32) -> Option<Checkpo
             .flatten(),
         _ => None,
     }
+}
+
+/// The beginning of the record that `offset` lies in; `offset` itself between two. Half a record was never
+/// acknowledged, so a cursor that says so says too much.
+fn boundary(slot: &Slot, number: u32, offset: u32) -> u32 {
+    let mut scan = Scan::new(Some(number), slot.bytes);
+    while scan.offset() < offset
+        && let Some(found) = scan.next(&slot.file, slot.bytes, false)
+    {
+        if let Found::Record { offset: start, end, .. } = found
+            && start < offset
+            && offset < end
+        {
+            return start;
+        }
+    }
+    offset
 }
 
 /// What a walk over a whole segment finds.
@@ -90,7 +70,7 @@ struct Survey {
 /// Walks over a segment and follows the keys it opens and closes. `known` is what was appended before
 /// `offset`.
 fn survey(slot: &Slot, number: u32, (offset, known): (u32, Totals), open: &mut Keys) -> Survey {
-    let mut scan = Scan::new(Some(number));
+    let mut scan = Scan::new(Some(number), slot.bytes);
     let (mut before, mut after) = (known, known);
     let mut ends = PREFACE_BYTES;
     while let Some(found) = scan.next(&slot.file, slot.bytes, false) {
@@ -145,28 +125,26 @@ fn sort_files(folder: &Folder, plan: &Plan) -> Result<Files, OpenError> {
             .map_err(|version| OpenError::Format { dir: folder.path().to_owned(), version })?;
         found.push((role, slot));
     }
+    let mut claims = Claims::new(|slot: &Slot| (&slot.file, slot.bytes));
+    let mut unreadable = Vec::new();
     for (role, slot) in found {
         files.next_index = files.next_index.max(slot.index.saturating_add(1));
         files.disk_bytes += u64::from(slot.bytes);
         match role {
-            Role::Numbered(number) if files.numbered.iter().all(|(seen, _)| *seen != number) => {
-                files.numbered.push((number, Arc::new(slot)));
-            }
+            Role::Numbered(number) => unreadable.extend(claims.add(number, slot)),
             Role::Blank if slot.bytes == plan.segment_bytes && !slot.read_only => {
                 files.blank.push_back(Arc::new(slot));
             }
             Role::Blank => files.disk_bytes -= remove(folder, &slot),
-            Role::Numbered(_) | Role::Junk => {
-                tracing::error!(
-                    file = slot.index,
-                    "a file of the spool cannot be read and is put aside"
-                );
-                set_aside(folder, plan, &slot, slot.index);
-                files.disk_bytes -= remove(folder, &slot);
-            }
+            Role::Junk => unreadable.push(slot),
         }
     }
-    files.numbered.sort_unstable_by_key(|(number, _)| *number);
+    for slot in unreadable {
+        tracing::error!(file = slot.index, "a file of the spool cannot be read and is put aside");
+        set_aside(folder, plan, &slot, slot.index);
+        files.disk_bytes -= remove(folder, &slot);
+    }
+    files.numbered = claims.into_sorted().map(|(number, slot)| (number, Arc::new(slot))).collect();
     Ok(files)
 }
 
@@ -198,6 +176,12 @@ pub(crate) fn recover<T>(
     let acked = cursor.position.segment();
     let (old, live): (Vec<_>, Vec<_>) =
         files.numbered.into_iter().partition(|(number, _)| *number < acked);
+    if let Some((number, slot)) = live.first()
+        && *number == acked
+    {
+        let offset = boundary(slot, *number, cursor.position.offset());
+        cursor.position = Position::new(*number, offset);
+    }
     let Chain { mut segments, open, totals, torn } = chain(&live, &cursor);
     findings.torn = torn;
     let last = segments.back().map_or(cursor.position, |segment| segment.end_position());

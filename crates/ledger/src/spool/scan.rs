@@ -47,23 +47,25 @@ pub(crate) struct Scan {
     number: Option<u32>,
     offset: u32,
     window: Window,
-    vain_bytes: u64,
+    /// Bytes that may still be checksummed in vain.
+    vain_left: u64,
     ahead: Option<Found>,
 }
 
 impl Scan {
-    /// Begins at the first record.
-    pub(crate) fn new(number: Option<u32>) -> Self {
-        Self::from(number, PREFACE_BYTES)
+    /// Begins at the first record of a file that is so long.
+    pub(crate) fn new(number: Option<u32>, file_bytes: u32) -> Self {
+        Self::from(number, PREFACE_BYTES, file_bytes)
     }
 
-    /// Begins where a record begins.
-    pub(crate) fn from(number: Option<u32>, offset: u32) -> Self {
+    /// Begins where a record begins. How much work is done in vain depends on the length of the file alone:
+    /// who reads a part of it must not give up where recovery did not.
+    pub(crate) fn from(number: Option<u32>, offset: u32, file_bytes: u32) -> Self {
         Self {
             number,
             offset: offset.max(PREFACE_BYTES).next_multiple_of(ALIGN),
             window: Window::default(),
-            vain_bytes: 0,
+            vain_left: u64::from(file_bytes) * VAIN_MAX,
             ahead: None,
         }
     }
@@ -86,8 +88,7 @@ impl Scan {
             return Some(self.pass(found));
         }
         let mut at = self.offset;
-        let most = u64::from(limit) * VAIN_MAX;
-        while self.vain_bytes < most {
+        while self.vain_left > 0 {
             at = at.saturating_add(ALIGN);
             if at.saturating_add(HEADER_BYTES) > limit {
                 break;
@@ -98,7 +99,7 @@ impl Scan {
             }
         }
         // Who gave up looking does not know that nothing follows, and must not have it overwritten.
-        let closed = closed || self.vain_bytes >= most;
+        let closed = closed || self.vain_left == 0;
         let bytes = limit - self.offset;
         closed.then(|| self.pass(Found::Damage { bytes, end: limit }))
     }
@@ -140,9 +141,12 @@ impl Scan {
         let start = u64::from(offset) + u64::from(HEADER_BYTES);
         let len = header.payload_bytes as usize;
         header.key_bytes()?;
+        if start + u64::from(header.payload_bytes) > limit {
+            return None;
+        }
         let payload = self.window.read(file, start, len, limit);
         if payload.len() < len || crc32fast::hash(payload) != header.payload_crc {
-            self.vain_bytes += u64::from(header.payload_bytes) + u64::from(HEADER_BYTES);
+            self.vain_left = self.vain_left.saturating_sub(header.record_bytes().into());
             return None;
         }
         let end = offset.saturating_add(header.record_bytes());

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod faults;
+mod forged;
 mod histories;
 
 use std::fs;

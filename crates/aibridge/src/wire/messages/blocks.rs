@@ -50,7 +50,10 @@ impl Blocks {
             return;
         };
         if self.open.len() < TOOLS_MAX || self.open.contains_key(&index) {
-            self.open.insert(index, block);
+            // Some servers give all blocks one number and end none.
+            if let Some(before) = self.open.insert(index, block) {
+                note(ledger, before, true);
+            }
         } else {
             note(ledger, block, false);
         }

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PREFACE: usize = preface::PREFACE_BYTES as usize;
+pub(super) const PREFACE: usize = preface::PREFACE_BYTES as usize;
 
 /// A spool of one segment with records of these lengths. Returns where each begins and ends, padding aside.
-fn written(dir: &Path, lengths: &[usize]) -> Vec<(usize, usize)> {
+pub(super) fn written(dir: &Path, lengths: &[usize]) -> Vec<(usize, usize)> {
     let spool = open(dir);
     let mut places = Vec::new();
     for (number, bytes) in lengths.iter().enumerate() {
@@ -25,15 +25,15 @@ fn written(dir: &Path, lengths: &[usize]) -> Vec<(usize, usize)> {
     places
 }
 
-fn segment(dir: &Path) -> PathBuf {
+pub(super) fn segment(dir: &Path) -> PathBuf {
     dir.join("segment-0000.spool")
 }
 
-fn texts(lengths: &[usize]) -> Vec<Vec<u8>> {
+pub(super) fn texts(lengths: &[usize]) -> Vec<Vec<u8>> {
     lengths.iter().enumerate().map(|(number, bytes)| text(number, *bytes)).collect()
 }
 
-const LENGTHS: [usize; 6] = [3, 0, 40, 17, 8, 100];
+pub(super) const LENGTHS: [usize; 6] = [3, 0, 40, 17, 8, 100];
 
 #[test]
 fn a_segment_cut_anywhere_gives_back_exactly_its_whole_records() {
