@@ -166,5 +166,6 @@ impl<T> Core<T> {
         {
             state.discard(&slot);
         }
+        state.reopen();
     }
 }

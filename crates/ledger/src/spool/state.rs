@@ -176,6 +176,25 @@ impl<T> State<T> {
         }
     }
 
+    /// Takes records again once there is room, by the rule of [`Self::make_room`]: while everybody is refused
+    /// elsewhere because of this, none comes to find out.
+    pub(crate) fn reopen(&mut self) {
+        if !self.full || self.poisoned {
+            return;
+        }
+        let open = self.open.len();
+        let capacity = self.plan.capacity(open);
+        let spare = self.plan.reserve(open + 1) + u64::from(self.plan.segment_bytes) / 2;
+        let fits = |state: &Self| state.room_after(u64::from(PAGE_BYTES), capacity);
+        while fits(self).is_none_or(|left| left < spare) {
+            if !self.retire_active() {
+                return;
+            }
+        }
+        self.full = false;
+        self.tell();
+    }
+
     /// Bytes that can be written behind a record of `bytes` without taking more of the disk.
     fn room_after(&self, bytes: u64, capacity: u64) -> Option<u64> {
         let free = (self.blank.len() + self.kept.len()) as u64 * capacity;

@@ -92,6 +92,8 @@ async fn a_full_spool_refuses_starts_takes_ends_and_opens_again() {
     let ends = facts.iter().filter(|fact| matches!(fact, Fact::End(_))).count();
     assert_eq!((usage, ends), (10, 10 + usize::try_from(taken).unwrap()));
     assert_eq!(stage.ledger.status().open_interceptions, 0);
+    // Whoever asks before sending more is told, although nothing was appended.
+    eventually(|| stage.ledger.status().health == Health::Writable).await;
 
     let again = fill(&stage, 1_000_000);
     assert!(again > 10, "{again}");
