@@ -285,6 +285,7 @@ impl Observer for Desk {
 
     fn tick(&self) {
         self.end_orphans();
+        self.intake.write_late();
         self.publish();
     }
 }

@@ -11,6 +11,8 @@ telemetry::label! {
         Refused => "refused",
         /// The disk did not give them back as they were.
         Corrupt => "corrupt",
+        /// The disk failed for too long to keep the usage of requests that ended meanwhile.
+        Unwritten => "unwritten",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where the gateway's facts go.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +19,8 @@ use crate::spool::{Class, Core, Frame, Refusal, Taken};
 /// Interceptions without a start of which is known that they have none. Beyond that their later facts are
 /// recorded, and refused where they are stored.
 const STRAYS_MAX: usize = 100_000;
+/// Ends that wait in memory for a disk that fails; those beyond are lost.
+const LATE_MAX: usize = 1_000;
 
 thread_local! {
     /// Encoding needs a buffer; each thread has one and uses it again.
@@ -27,7 +29,7 @@ thread_local! {
 
 /// Counts of losses by reason.
 #[derive(Debug, Default)]
-pub(crate) struct Losses([AtomicU64; 4]);
+pub(crate) struct Losses([AtomicU64; 5]);
 
 impl Losses {
     pub(crate) fn add(&self, reason: Lost, facts: u64) {
@@ -57,6 +59,8 @@ pub(crate) struct Intake {
     pub(crate) refusals: AtomicU64,
     strays: Mutex<HashSet<InterceptionId>>,
     strays_count: AtomicUsize,
+    /// Usage and ends of open interceptions that could not be written, oldest first.
+    late: Mutex<VecDeque<Vec<Fact>>>,
 }
 
 impl Intake {
@@ -69,6 +73,7 @@ impl Intake {
             refusals: AtomicU64::new(0),
             strays: Mutex::default(),
             strays_count: AtomicUsize::new(0),
+            late: Mutex::default(),
         }
     }
 
@@ -121,8 +126,48 @@ impl Intake {
                 self.losses.add(Lost::Shed, texts.len() as u64);
                 Ok(durable)
             }
-            Err((_, usage)) => self.refuse(&[usage, texts].concat()),
+            Err((refusal, usage)) => {
+                self.refusals.fetch_add(1, Ordering::Relaxed);
+                self.losses.add(Lost::Shed, texts.len() as u64);
+                self.defer(refusal, usage);
+                match self.full {
+                    FullPolicy::Refuse => Err(RecordError::Full),
+                    FullPolicy::Pass => Ok(Durable::done()),
+                }
+            }
         }
+    }
+
+    /// Keeps the end of an open interception for [`Self::write_late`]: nobody else will send it again.
+    fn defer(&self, refusal: Refusal, usage: Vec<Fact>) {
+        let mut late = self.late();
+        if matches!(refusal, Refusal::NoRoom(_)) && late.len() < LATE_MAX {
+            late.push_back(usage);
+        } else {
+            self.losses.add(Lost::Unwritten, usage.len() as u64);
+        }
+    }
+
+    /// Writes what had to wait, as far as the disk takes it by now. What is left when the spool is closed is
+    /// lost.
+    pub(crate) fn write_late(&self) {
+        let mut late = self.late();
+        while let Some(usage) = late.pop_front() {
+            match self.write(usage, Class::Reserved) {
+                Ok(_) => {}
+                Err((Refusal::NoRoom(_), usage)) => {
+                    late.push_front(usage);
+                    return;
+                }
+                Err((Refusal::Closed | Refusal::TooLarge, usage)) => {
+                    self.losses.add(Lost::Unwritten, usage.len() as u64);
+                }
+            }
+        }
+    }
+
+    fn late(&self) -> MutexGuard<'_, VecDeque<Vec<Fact>>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuse(&self, facts: &[Fact]) -> Result<Durable, RecordError> {

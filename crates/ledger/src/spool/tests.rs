@@ -4,6 +4,7 @@ mod bytes;
 mod faults;
 mod forged;
 mod histories;
+mod late;
 
 use std::fs;
 use std::path::Path;
