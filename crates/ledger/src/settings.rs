@@ -65,6 +65,18 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
+    /// One of its files cannot be read. What it holds may not have been shipped, so nothing was changed.
+    #[error(
+        "cannot read {} of the spool: start again when the disk is well, or move the file elsewhere, which \
+         gives up what it holds",
+        .file.display()
+    )]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Written by a release that keeps another format. Nothing was changed.
     #[error(
         "the spool {} was written in format {version}, which this release does not know: let the release \

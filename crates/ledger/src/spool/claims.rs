@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 
 use crate::spool::preface::{PREFACE_BYTES, Preface};
 use crate::spool::scan::{Found, Scan};
@@ -20,20 +21,29 @@ pub(crate) enum Role {
     Junk,
 }
 
+/// Why a file has no role.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It is of another format.
+    Format(u32),
+    /// The disk failed, so that nothing is known of what it holds.
+    Read(io::Error),
+}
+
 /// What `file` is, by its beginning or else by its records.
 ///
 /// # Errors
-/// The format, if it is another one.
-pub(crate) fn role(file: &File, bytes: u32) -> Result<Role, u32> {
+/// See [`Unfit`].
+pub(crate) fn role(file: &File, bytes: u32) -> Result<Role, Unfit> {
     let mut head = [0; PREFACE_BYTES as usize];
-    let read = read_full(file, &mut head, 0).unwrap_or(0);
+    let read = read_full(file, &mut head, 0).map_err(Unfit::Read)?;
     let preface = Preface::decode(head.get(..read).unwrap_or_default());
     match preface {
         Preface::Numbered(number) => return Ok(Role::Numbered(number)),
-        Preface::Foreign(version) => return Err(version),
+        Preface::Foreign(version) => return Err(Unfit::Format(version)),
         Preface::Blank | Preface::Unreadable => {}
     }
-    Ok(match newest(file, bytes, None) {
+    Ok(match newest(file, bytes, None).map_err(Unfit::Read)? {
         Some(number) => Role::Numbered(number),
         None if preface == Preface::Blank => Role::Blank,
         None => Role::Junk,
@@ -41,7 +51,7 @@ pub(crate) fn role(file: &File, bytes: u32) -> Result<Role, u32> {
 }
 
 /// The highest number of a record in a file, but for one. Records of an earlier use have a lower number.
-fn newest(file: &File, bytes: u32, except: Option<u32>) -> Option<u32> {
+fn newest(file: &File, bytes: u32, except: Option<u32>) -> io::Result<Option<u32>> {
     let mut scan = Scan::new(None, bytes);
     let mut newest = None;
     while let Some(found) = scan.next(file, bytes, false) {
@@ -51,7 +61,7 @@ fn newest(file: &File, bytes: u32, except: Option<u32>) -> Option<u32> {
             newest = newest.max(Some(number));
         }
     }
-    newest
+    scan.take_error().map_or(Ok(newest), Err)
 }
 
 /// Where the last record of a segment ends in a file.
@@ -96,7 +106,9 @@ impl<T> Claims<T> {
             self.by_number.insert(number, winner);
             file = loser;
             let (inner, bytes) = (self.look)(&file);
-            let Some(other) = newest(inner, bytes, Some(number)) else { return Some(file) };
+            // What cannot be read now may be later: whoever gets it keeps it.
+            let other = newest(inner, bytes, Some(number)).unwrap_or(None);
+            let Some(other) = other else { return Some(file) };
             number = other;
         }
         Some(file)

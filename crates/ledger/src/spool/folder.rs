@@ -128,7 +128,7 @@ impl Folder {
         File::open(&self.path)?.sync_all()
     }
 
-    fn segment(&self, index: u32) -> PathBuf {
+    pub(crate) fn segment(&self, index: u32) -> PathBuf {
         self.path.join(format!("{SEGMENT_PREFIX}{index:04}{SEGMENT_SUFFIX}"))
     }
 
@@ -152,6 +152,24 @@ impl Folder {
             }
             Ok(copied) => Ok(copied),
         }
+    }
+
+    /// Takes a file that holds nothing of use out of the spool: under another name, for people to look at, or
+    /// for good when so many bytes lie aside already.
+    pub(crate) fn put_aside(&self, slot: &Slot, budget: u64) -> io::Result<()> {
+        let from = self.segment(slot.index);
+        if self.set_aside_bytes()? + u64::from(slot.bytes) > budget {
+            return fs::remove_file(from);
+        }
+        // Indexes are used again, and an earlier file may lie there.
+        let names =
+            (0..u32::MAX).map(|n| self.path.join(format!("file-{:04}-{n}.damaged", slot.index)));
+        for to in names {
+            if !to.try_exists()? {
+                return fs::rename(&from, to);
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     fn set_aside_bytes(&self) -> io::Result<u64> {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use crate::spool::claims::{Claims, Role, role};
+use crate::spool::claims::{Claims, Role, Unfit, role};
 use crate::spool::cursor::{Cursor, CursorFile};
 use crate::spool::folder::{CURSOR, segment_files};
 use crate::spool::position::Position;
@@ -63,7 +63,8 @@ impl Outside {
                     claims.add(number, (file, bytes));
                 }
                 Ok(Role::Blank | Role::Junk) => {}
-                Err(version) => {
+                Err(Unfit::Read(error)) => return Err(error),
+                Err(Unfit::Format(version)) => {
                     let text = format!("the spool is in format {version}, which is not known here");
                     return Err(io::Error::new(io::ErrorKind::InvalidData, text));
                 }

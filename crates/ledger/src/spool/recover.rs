@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::settings::OpenError;
-use crate::spool::claims::{Claims, Role, role};
+use crate::spool::claims::{Claims, Role, Unfit, role};
 use crate::spool::cursor::{Cursor, CursorFile};
 use crate::spool::folder::{Folder, Slot};
 use crate::spool::health::Health;
@@ -104,6 +104,11 @@ fn survey(slot: &Slot, number: u32, (offset, known): (u32, Totals), open: &mut K
         }
     }
     let torn = scan.tail(&slot.file, slot.bytes) == Tail::Torn;
+    if let Some(error) = scan.take_error() {
+        tracing::error!(error = %error, segment = number, "a part of the spool cannot be read");
+        // Records may follow that can be read later; nothing must be written over them.
+        ends = slot.bytes;
+    }
     Survey { end: ends.min(slot.bytes), before, after, torn }
 }
 
@@ -121,8 +126,10 @@ fn sort_files(folder: &Folder, plan: &Plan) -> Result<Files, OpenError> {
         Files { numbered: Vec::new(), blank: VecDeque::new(), next_index: 0, disk_bytes: 0 };
     let mut found = Vec::new();
     for slot in folder.slots().map_err(unusable)? {
-        let role = role(&slot.file, slot.bytes)
-            .map_err(|version| OpenError::Format { dir: folder.path().to_owned(), version })?;
+        let role = role(&slot.file, slot.bytes).map_err(|unfit| match unfit {
+            Unfit::Format(version) => OpenError::Format { dir: folder.path().to_owned(), version },
+            Unfit::Read(source) => OpenError::File { file: folder.segment(slot.index), source },
+        })?;
         found.push((role, slot));
     }
     let mut claims = Claims::new(|slot: &Slot| (&slot.file, slot.bytes));
@@ -141,8 +148,10 @@ fn sort_files(folder: &Folder, plan: &Plan) -> Result<Files, OpenError> {
     }
     for slot in unreadable {
         tracing::error!(file = slot.index, "a file of the spool cannot be read and is put aside");
-        set_aside(folder, plan, &slot, slot.index);
-        files.disk_bytes -= remove(folder, &slot);
+        match folder.put_aside(&slot, plan.aside_bytes) {
+            Ok(()) => files.disk_bytes -= u64::from(slot.bytes),
+            Err(error) => tracing::warn!(error = %error, "cannot put a file of the spool aside"),
+        }
     }
     files.numbered = claims.into_sorted().map(|(number, slot)| (number, Arc::new(slot))).collect();
     Ok(files)

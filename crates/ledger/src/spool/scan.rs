@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::io;
 
 use crate::spool::preface::PREFACE_BYTES;
 use crate::spool::record::{ALIGN, HEADER_BYTES, Header};
@@ -102,6 +103,11 @@ impl Scan {
         let closed = closed || self.vain_left == 0;
         let bytes = limit - self.offset;
         closed.then(|| self.pass(Found::Damage { bytes, end: limit }))
+    }
+
+    /// Why something that was scanned could not be read, once. It was taken for zeros.
+    pub(crate) const fn take_error(&mut self) -> Option<io::Error> {
+        self.window.take_error()
     }
 
     /// The payload of the record that was found last.

@@ -7,11 +7,13 @@ const CHUNK: usize = 256 * 1024;
 /// What cannot be read is skipped by this much.
 const PAGE: u64 = 4096;
 
-/// A part of a file in memory. What the disk cannot read is taken for zeros, which nothing valid is.
+/// A part of a file in memory. What the disk cannot read is taken for zeros, which nothing valid is, and
+/// remembered as an error.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     start: u64,
     bytes: Vec<u8>,
+    failed: Option<io::Error>,
 }
 
 impl Window {
@@ -26,6 +28,11 @@ impl Window {
         });
         let end = (at + len).min(self.bytes.len());
         self.bytes.get(at..end).unwrap_or_default()
+    }
+
+    /// What the disk said last when something could not be read, once.
+    pub(crate) const fn take_error(&mut self) -> Option<io::Error> {
+        self.failed.take()
     }
 
     fn fill(&mut self, file: &File, offset: u64, len: usize, limit: u64) {
@@ -53,7 +60,10 @@ impl Window {
             match read_full(file, page, at) {
                 Ok(got) if got < step => return read + got,
                 Ok(_) => {}
-                Err(_) => page.fill(0),
+                Err(error) => {
+                    page.fill(0);
+                    self.failed = Some(error);
+                }
             }
             read += step;
             at += step as u64;

@@ -106,6 +106,38 @@ async fn those_who_wait_are_told_when_the_spool_is_closed() {
 }
 
 #[test]
+fn a_file_that_the_disk_does_not_read_is_named_and_nothing_is_changed() {
+    let dir = scratch();
+    let spool = open(dir.path());
+    append(&spool, b"before").unwrap();
+    drop(spool);
+    // Reading a directory fails as reading from a bad disk does.
+    let bad = dir.path().join("segment-0009.spool");
+    std::fs::create_dir(&bad).unwrap();
+    let error = Spool::<Vec<u8>>::open(dir.path(), PLAN, SyncPolicy::Os).err().unwrap();
+    assert!(matches!(error, OpenError::File { .. }), "{error:?}");
+    assert!(error.to_string().contains("segment-0009.spool"), "{error}");
+    assert!(bad.is_dir());
+    assert!(Outside::open(dir.path()).is_err());
+    std::fs::remove_dir(&bad).unwrap();
+    assert_eq!(unread(&open(dir.path())), [b"before"]);
+}
+
+#[test]
+fn what_holds_no_records_is_put_aside_whole_and_never_over_another() {
+    let dir = scratch();
+    for number in 0..3_u8 {
+        std::fs::write(dir.path().join("segment-0000.spool"), [b'x', number].repeat(2_000))
+            .unwrap();
+        drop(open(dir.path()));
+    }
+    for number in 0..3_u8 {
+        let aside = std::fs::read(dir.path().join(format!("file-0000-{number}.damaged"))).unwrap();
+        assert_eq!(aside, [b'x', number].repeat(2_000));
+    }
+}
+
+#[test]
 fn a_cursor_that_is_ahead_of_the_records_hides_none_of_those_to_come() {
     let dir = scratch();
     let spool = open(dir.path());
