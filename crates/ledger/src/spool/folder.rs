@@ -48,11 +48,22 @@ impl Folder {
     /// Makes the directory if there is none and takes its lock.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let dir = path.to_owned();
+        let missing: Vec<_> = path
+            .ancestors()
+            .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists())
+            .collect();
         let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(path);
         if let Err(source) = made
             && !path.is_dir()
         {
             return Err(OpenError::Directory { dir, source });
+        }
+        for made in missing {
+            let parent = made.parent().filter(|dir| !dir.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            if let Err(error) = File::open(parent).and_then(|parent| parent.sync_all()) {
+                tracing::warn!(error = %error, dir = %made.display(), "cannot sync the name of a directory");
+            }
         }
         let lock = path.join("lock");
         let file = open_file(&lock, true).or_else(|_| File::open(&lock));
@@ -71,8 +82,11 @@ impl Folder {
         &self.path
     }
 
-    /// Opens a small file, made if there is none. In a directory that cannot be written it is read only, and
-    /// if there is none, an unnamed one takes its place.
+    /// Opens the file of the cursor, made if there is none. In a directory that cannot be written it is opened
+    /// for reading only.
+    ///
+    /// # Errors
+    /// There is none and none can be made.
     pub(crate) fn cursor(&self) -> io::Result<File> {
         let path = self.path.join(CURSOR);
         open_file(&path, true).or_else(|_| File::open(&path))

@@ -237,7 +237,8 @@ pub(crate) fn recover<T>(
         last,
         open,
         unsynced: Vec::new(),
-        names_unsynced: false,
+        // The process before may have made files and ended before it synced their names.
+        names_unsynced: true,
         tail: tail::Tail::default(),
         cursor,
         cursor_file,

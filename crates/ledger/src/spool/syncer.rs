@@ -54,6 +54,7 @@ fn sync<T>(core: &Core<T>, dirty: &[(Arc<Segment>, u32)], names: bool) -> bool {
     let mut failed = false;
     if names && let Err(error) = core.sync_names() {
         tracing::error!(error = %error, "cannot sync the directory of the spool");
+        core.state().names_unsynced = true;
         failed = true;
     }
     for (segment, end) in dirty {

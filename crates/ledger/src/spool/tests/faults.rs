@@ -123,6 +123,19 @@ fn a_file_that_the_disk_does_not_read_is_named_and_nothing_is_changed() {
     assert_eq!(unread(&open(dir.path())), [b"before"]);
 }
 
+#[tokio::test]
+async fn names_of_files_from_before_are_synced_with_the_first_record() {
+    let dir = scratch();
+    let nested = dir.path().join("made").join("here");
+    drop(open(&nested));
+    let spool = open_with(&nested, PLAN, SyncPolicy::Strict);
+    assert!(spool.core().state().names_unsynced);
+    let taken = append(&spool, b"one").unwrap();
+    spool.start(Arc::new(Syncs::default())).unwrap();
+    assert!(durable(taken).await);
+    assert!(!spool.core().state().names_unsynced);
+}
+
 #[test]
 fn what_holds_no_records_is_put_aside_whole_and_never_over_another() {
     let dir = scratch();
