@@ -11,12 +11,12 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, version};
 use stdx::Lifecycle;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use files::Certificates;
+use files::{Certificates, Look, Watch};
 
 /// How TLS is spoken.
 #[derive(Clone, Debug)]
@@ -167,7 +167,10 @@ impl Tls {
         Ok(Self { acceptor: Arc::new(config).into(), certificates, reload_every })
     }
 
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.acceptor.accept(stream).await
     }
 
@@ -179,24 +182,20 @@ impl Tls {
         lifecycle.spawn("tls-certificates", async move {
             let mut ticks = interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut seen = certificates.stamps();
+            let mut watch = Watch::new(certificates);
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {}
                     () = stopping.wait() => return,
                 }
-                let now = certificates.stamps();
-                if now == seen {
-                    continue;
-                }
-                match certificates.reload() {
-                    Ok(()) => tracing::info!("TLS certificates were read again"),
-                    Err(error) => tracing::warn!(
+                match watch.look() {
+                    Look::Same | Look::StillUnusable => {}
+                    Look::Renewed => tracing::info!("TLS certificates were read again"),
+                    Look::Unusable(error) => tracing::warn!(
                         error = %stdx::chain(&error),
-                        "changed TLS files cannot be used; the old certificates stay"
+                        "changed TLS files cannot be used; the old certificates stay, and they are tried again"
                     ),
                 }
-                seen = now;
             }
         });
     }

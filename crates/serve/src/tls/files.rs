@@ -18,6 +18,8 @@ pub(super) struct Certificates {
     pairs: Vec<(PathBuf, PathBuf)>,
     provider: Arc<CryptoProvider>,
     current: ArcSwap<Vec<Arc<CertifiedKey>>>,
+    /// Of the files as they were before they were first read: what changes meanwhile is read again.
+    first: Vec<Stamp>,
 }
 
 impl std::fmt::Debug for Certificates {
@@ -34,19 +36,62 @@ impl Certificates {
         pairs: Vec<(PathBuf, PathBuf)>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
+        let first = stamps(&pairs);
         let current = ArcSwap::from_pointee(load(&pairs, &provider)?);
-        Ok(Self { pairs, provider, current })
+        Ok(Self { pairs, provider, current, first })
     }
 
     /// All or nothing.
-    pub(super) fn reload(&self) -> Result<(), TlsError> {
+    fn reload(&self) -> Result<(), TlsError> {
         self.current.store(Arc::new(load(&self.pairs, &self.provider)?));
         Ok(())
     }
+}
 
-    pub(super) fn stamps(&self) -> Vec<Stamp> {
-        let files = self.pairs.iter().flat_map(|(certificate, key)| [certificate, key]);
-        files.map(|path| stamp(path)).collect()
+/// Looks whether files have changed, and takes them into use.
+pub(super) struct Watch {
+    certificates: Arc<Certificates>,
+    /// Of the files in use.
+    used: Vec<Stamp>,
+    /// Of the files that could not be used and of which that was said.
+    told: Option<Vec<Stamp>>,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) enum Look {
+    Same,
+    Renewed,
+    /// The first time that these files cannot be used.
+    Unusable(TlsError),
+    /// They still cannot. They are tried again all the same: it may not have been their fault.
+    StillUnusable,
+}
+
+impl Watch {
+    pub(super) fn new(certificates: Arc<Certificates>) -> Self {
+        let used = certificates.first.clone();
+        Self { certificates, used, told: None }
+    }
+
+    pub(super) fn look(&mut self) -> Look {
+        // Before the files are read: a change in between is seen the next time.
+        let now = stamps(&self.certificates.pairs);
+        if now == self.used {
+            self.told = None;
+            return Look::Same;
+        }
+        match self.certificates.reload() {
+            Ok(()) => {
+                (self.used, self.told) = (now, None);
+                Look::Renewed
+            }
+            Err(_) if self.told.as_ref() == Some(&now) => Look::StillUnusable,
+            Err(error) => {
+                self.told = Some(now);
+                Look::Unusable(error)
+            }
+        }
     }
 }
 
@@ -113,4 +158,53 @@ fn stamp(path: &Path) -> Stamp {
         Ok((metadata.modified()?, metadata.len(), metadata.ino()))
     };
     read().ok()
+}
+
+fn stamps(pairs: &[(PathBuf, PathBuf)]) -> Vec<Stamp> {
+    let files = pairs.iter().flat_map(|(certificate, key)| [certificate, key]);
+    files.map(|path| stamp(path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::generate_simple_self_signed;
+    use rustls::crypto::ring;
+
+    use super::*;
+
+    fn issue(dir: &Path) -> (PathBuf, PathBuf) {
+        let issued = generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let paths = (dir.join("a.crt"), dir.join("a.key"));
+        fs::write(&paths.0, issued.cert.pem()).unwrap();
+        fs::write(&paths.1, issued.signing_key.serialize_pem()).unwrap();
+        paths
+    }
+
+    /// The renewal is complete before the first look, and unreadable for a while without its stamps telling.
+    #[test]
+    fn a_renewal_is_tried_until_it_is_in_use_and_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = issue(dir.path());
+        let provider = Arc::new(ring::default_provider());
+        let certificates = Arc::new(Certificates::read(vec![pair.clone()], provider).unwrap());
+        let shown = || certificates.current.load().first().unwrap().cert.clone();
+        let old = shown();
+        issue(dir.path());
+        let mut watch = Watch::new(Arc::clone(&certificates));
+
+        let key = fs::read(&pair.1).unwrap();
+        let modified = fs::metadata(&pair.1).unwrap().modified().unwrap();
+        let replace = |bytes: &[u8]| {
+            fs::write(&pair.1, bytes).unwrap();
+            fs::File::options().write(true).open(&pair.1).unwrap().set_modified(modified).unwrap();
+        };
+        replace(&vec![b'x'; key.len()]);
+        assert!(matches!(watch.look(), Look::Unusable(TlsError::Pem { .. })));
+        assert!(matches!(watch.look(), Look::StillUnusable));
+        assert_eq!(shown(), old, "the old pair stays in use");
+        replace(&key);
+        assert!(matches!(watch.look(), Look::Renewed));
+        assert_ne!(shown(), old);
+        assert!(matches!(watch.look(), Look::Same));
+    }
 }
