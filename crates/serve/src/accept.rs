@@ -5,10 +5,14 @@ use std::time::Duration;
 use stdx::{Backoff, Lifecycle, Stopping};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::connection::Wire;
 use crate::listener::Listener;
 use crate::make::Make;
+
+/// That all places are taken is said this often: under attack, it is true of each connection.
+const FULL_AGAIN: Duration = Duration::from_mins(1);
 
 /// Held by each open connection.
 pub(crate) type Place = OwnedSemaphorePermit;
@@ -22,7 +26,7 @@ where
     if let Some(tls) = &tls {
         tls.keep_fresh(lifecycle);
     }
-    let shared = Arc::new((Wire::new(tls, limits), make));
+    let shared = Arc::new((Wire::new(tls, limits, lifecycle.clone()), make));
     let tasks = lifecycle.clone();
     lifecycle.spawn(name, async move {
         let mut arrivals = Arrivals::new(tcp, limits.connections_max, tasks.stopping());
@@ -43,6 +47,8 @@ pub(crate) struct Arrivals {
     places: Arc<Semaphore>,
     stopping: Stopping,
     backoff: Backoff,
+    /// When it was said that all places are taken.
+    full_said: Option<Instant>,
 }
 
 impl Arrivals {
@@ -53,6 +59,7 @@ impl Arrivals {
             places: Arc::new(Semaphore::new(places)),
             stopping,
             backoff: Backoff::new(Duration::from_millis(5), Duration::from_secs(1)),
+            full_said: None,
         }
     }
 
@@ -82,11 +89,14 @@ impl Arrivals {
         }
     }
 
-    async fn place(&self) -> Option<Place> {
+    async fn place(&mut self) -> Option<Place> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
         }
-        tracing::warn!("as many connections are open as are allowed; further ones wait");
+        if self.full_said.is_none_or(|said| said.elapsed() >= FULL_AGAIN) {
+            self.full_said = Some(Instant::now());
+            tracing::warn!("as many connections are open as are allowed; further ones wait");
+        }
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 }

@@ -9,9 +9,11 @@
 //! It refuses to know what is served: a service is a function from request to response, made anew for each
 //! connection by a [`Make`].
 //!
-//! Invariants: nothing is boxed or allocated per request here; every wait has a deadline and everything a
-//! client can open has a bound ([`Limits`]); a connection that is open when the process begins to stop
-//! finishes what it is answering and then closes.
+//! Invariants: nothing is boxed or allocated per HTTP/1.1 request here, and no timer is started for a
+//! write that does not wait; every wait has a deadline and everything a
+//! client can open has a bound ([`Limits`]), a client that does not read what it asked for included; a
+//! connection that is open when the process begins to stop finishes what it is answering and then closes, or
+//! is cut off in time for what it leaves behind to be recorded.
 
 mod accept;
 mod connection;
@@ -22,7 +24,9 @@ mod make;
 mod opening;
 mod plane;
 mod rarely;
+mod streams;
 mod tls;
+mod unread;
 
 pub use accept::start;
 pub use descriptors::raise_descriptor_limit;

@@ -1,10 +1,14 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tokio::net::TcpListener;
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::limits::Limits;
 use crate::tls::Tls;
+
+/// Connections that the operating system keeps until they are accepted.
+const BACKLOG: u32 = 1_024;
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -28,15 +32,18 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds an address. Names are resolved; an empty host means all interfaces. `option` is told when that
-    /// fails.
+    /// Binds an address. Names are resolved; an empty host means all interfaces, of IPv6 and IPv4
+    /// alike. `option` is told when that fails.
     ///
     /// # Errors
     /// The address is taken, not ours, or not to be had.
     pub async fn bind(host: &str, port: u16, option: &'static str) -> Result<Self, BindError> {
-        let host = if host.is_empty() { "0.0.0.0" } else { host };
         let failed = |source| BindError { host: host.to_owned(), port, option, source };
-        let tcp = TcpListener::bind((host, port)).await.map_err(failed)?;
+        let tcp = if host.is_empty() {
+            everywhere(port).await.map_err(failed)?
+        } else {
+            TcpListener::bind((host, port)).await.map_err(failed)?
+        };
         let address = tcp.local_addr().map_err(failed)?;
         Ok(Self { tcp, address, tls: None, limits: Limits::default() })
     }
@@ -58,4 +65,23 @@ impl Listener {
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// One socket for both versions; where there is no IPv6, one for IPv4.
+async fn everywhere(port: u16) -> io::Result<TcpListener> {
+    match both(port) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        bound => bound,
+    }
+}
+
+fn both(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v6()?;
+    // What is the default differs between machines.
+    set_ipv6_v6only(&socket, false)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv6Addr::UNSPECIFIED, port).into())?;
+    socket.listen(BACKLOG)
 }

@@ -1,10 +1,13 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+use crate::streams::Streams;
 
 /// What an HTTP/2 client sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -15,22 +18,24 @@ pub(crate) struct Opening<S> {
     inner: S,
     seen: usize,
     deadline: Option<Pin<Box<Sleep>>>,
+    streams: Arc<Streams>,
 }
 
 impl<S> Opening<S> {
-    pub(crate) fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, seen: 0, deadline: Some(Box::pin(sleep(patience))) }
+    pub(crate) fn new(inner: S, patience: Duration, streams: Arc<Streams>) -> Self {
+        Self { inner, seen: 0, deadline: Some(Box::pin(sleep(patience))), streams }
     }
 
     fn note(&mut self, bytes: &[u8]) {
-        let undecided = PREFACE
-            .get(self.seen..)
-            .is_some_and(|rest| bytes.len() < rest.len() && rest.starts_with(bytes));
-        if undecided {
+        let rest = PREFACE.get(self.seen..).unwrap_or_default();
+        if bytes.len() < rest.len() && rest.starts_with(bytes) {
             self.seen += bytes.len();
-        } else {
-            self.deadline = None;
+            return;
         }
+        if bytes.starts_with(rest) {
+            self.streams.begin();
+        }
+        self.deadline = None;
     }
 }
 

@@ -16,7 +16,7 @@ use crate::make::Make;
 
 /// Connections on their way to a thread. The acceptor waits when they are this many.
 const HANDOVER: usize = 256;
-/// How long the end of a thread may take, once all that ran on it has ended or has been given up.
+/// How long the end of the threads may take, once all that ran on it has ended or has been given up.
 const JOIN: Duration = Duration::from_secs(5);
 /// Names are resolved on threads of their own; few at a time are enough.
 const BLOCKING_THREADS: usize = 8;
@@ -44,15 +44,37 @@ where
     if let Some(tls) = &tls {
         tls.keep_fresh(lifecycle);
     }
-    let (wire, factory) = (Arc::new(Wire::new(tls, limits)), Arc::new(factory));
-    let lanes: Vec<Lane> = (0..threads.max(1))
-        .map(|number| lane(name, number, &wire, &factory, lifecycle))
-        .collect::<io::Result<_>>()?;
+    let (wire, factory) = (Arc::new(Wire::new(tls, limits, lifecycle.clone())), Arc::new(factory));
+    let (mut lanes, mut ends) = (Vec::new(), Vec::new());
+    let mut made = Ok(());
+    for number in 0..threads.max(1) {
+        match lane(name, number, &wire, &factory, lifecycle) {
+            Ok((lane, end)) => {
+                lanes.push(lane);
+                ends.push(end);
+            }
+            Err(error) => made = Err(error),
+        }
+    }
+    // All are told before any is waited for, so that they end together; those of half a start, too.
+    lifecycle.on_stop(name, JOIN, move || async move {
+        let (stops, ends): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+        drop(stops);
+        for end in ends {
+            let _ = end.await;
+        }
+    });
+    made?;
     let mut arrivals = Arrivals::new(tcp, limits.connections_max, lifecycle.stopping());
     let tasks = lifecycle.clone();
     lifecycle.spawn(name, async move {
         while let Some((stream, address, place)) = arrivals.next().await {
-            if !deal(&lanes, stream, address, place).await {
+            let stopping = tasks.stopping();
+            let dealt = tokio::select! {
+                dealt = deal(&lanes, stream, address, place) => dealt,
+                () = stopping.wait() => return,
+            };
+            if !dealt {
                 tracing::error!(name, "a thread of the server ended; the process stops");
                 tasks.begin_stop();
             }
@@ -66,6 +88,9 @@ struct Lane {
     to: mpsc::Sender<Arrival>,
     open: Arc<AtomicUsize>,
 }
+
+/// What ends a thread when it is dropped, and what then tells that it has ended.
+type End = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
 struct Arrival {
     stream: std::net::TcpStream,
@@ -109,7 +134,7 @@ fn lane<F, M>(
     wire: &Arc<Wire>,
     factory: &Arc<F>,
     lifecycle: &Lifecycle,
-) -> io::Result<Lane>
+) -> io::Result<(Lane, End)>
 where
     F: Fn(usize) -> M + Send + Sync + 'static,
     M: Make + Send + Sync + 'static,
@@ -130,11 +155,7 @@ where
         // Nobody listens when the process gave up waiting.
         let _ = ended.send(());
     })?;
-    lifecycle.on_stop(name, JOIN, move || async move {
-        let _ = stop.send(());
-        let _ = end.await;
-    });
-    Ok(Lane { to, open: Arc::default() })
+    Ok((Lane { to, open: Arc::default() }, (stop, end)))
 }
 
 /// Serves what is dealt to this thread until it is told to end.

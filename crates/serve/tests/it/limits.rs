@@ -12,21 +12,19 @@ use crate::world::{Kept, hello, rest, within};
 #[tokio::test]
 async fn a_head_that_does_not_come_or_is_too_large_ends_the_connection() {
     let lifecycle = Lifecycle::new();
-    let limits = Limits {
-        head: Duration::from_millis(100),
-        head_bytes_max: 16 * 1024,
-        headers_max: 10,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { head: Duration::from_millis(100), head_bytes_max: 16 * 1024, ..Limits::default() };
     let address = hello(limits, &lifecycle).await;
     let long = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "b".repeat(20 * 1024));
-    let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(10));
+    let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(100));
+    let enough = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(99));
     for (what, sent, want) in [
         ("nothing", "", ""),
         ("what may become HTTP/2", "PRI * HTTP/2.0\r\n", ""),
         ("half a head", "GET / HTTP/1.1\r\nhost: x\r\n", ""),
         ("a long head", &long, "HTTP/1.1 431 "),
         ("many headers", &many, "HTTP/1.1 431 "),
+        ("as many as may be", &enough, "HTTP/1.1 200 "),
         ("noise", "\u{1}\u{2}\r\n\r\n", "HTTP/1.1 400 "),
         ("one request, then silence", "GET / HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 200 "),
     ] {

@@ -5,4 +5,5 @@ mod drain;
 mod limits;
 mod spread;
 mod tls;
+mod unread;
 mod world;

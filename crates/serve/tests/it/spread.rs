@@ -69,3 +69,15 @@ async fn a_taken_address_is_told_with_its_option() {
         format!("cannot listen on 127.0.0.1:{port} (CODER_TEST_ADDRESS): choose another address")
     );
 }
+
+#[tokio::test]
+async fn an_empty_host_is_every_address_of_both_versions() {
+    let listener = serve::Listener::bind("", 0, "TEST").await.unwrap();
+    let port = listener.address().port();
+    tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    if listener.address().is_ipv6() {
+        tokio::net::TcpStream::connect(("::1", port)).await.unwrap();
+    }
+    let error = serve::Listener::bind("", port, "CODER_TEST_ADDRESS").await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot listen on :{port} ")), "{error}");
+}
