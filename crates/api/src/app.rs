@@ -134,8 +134,7 @@ impl App {
             rules,
         );
         let resolver = Resolver::start(authn.clone(), &pubsub, lifecycle);
-        let records =
-            StoreSink::new(store.clone(), Arc::clone(&clock), Arc::clone(&rng), &mut registry)?;
+        let records = StoreSink::new(store.clone(), Arc::clone(&clock), &mut registry)?;
         records.start_sweeper(lifecycle);
         let opened = spool.map(|spool| Ledger::open(spool, lifecycle, &mut registry));
         let recorder = gateway::recorder(opened, &records, settings.gateway_enabled, lifecycle)?;

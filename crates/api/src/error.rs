@@ -185,6 +185,16 @@ fn from_store(error: &Error) -> Response {
                 validations: Vec::new(),
             },
         ),
+        Error::Unfit(_) => answer(
+            StatusCode::BAD_REQUEST,
+            &sdk::Response {
+                message: "The request breaks a rule of the data it changes.".to_owned(),
+                detail:
+                    "A value is too long, out of range, or holds characters that cannot be stored."
+                        .to_owned(),
+                validations: Vec::new(),
+            },
+        ),
         Error::Unavailable(_) | Error::Serialization(_) => {
             tracing::warn!(error = %stdx::chain(error), "the database is not available");
             busy("The database is not available. Please try again.")

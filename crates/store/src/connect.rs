@@ -173,6 +173,13 @@ async fn first_connection(config: &Config) -> Result<AsyncPgConnection, ConnectE
     if server.version < SERVER_VERSION_MIN {
         return Err(ConnectError::TooOld(server.version / 10_000));
     }
+    if let Err(error) = conn.batch_execute(ENGLISH).await {
+        tracing::warn!(
+            error = %stdx::chain(&error),
+            "the server's messages are not in English: what it says of values that it cannot hold is not \
+             understood; set lc_messages = 'C' for this database"
+        );
+    }
     Ok(conn)
 }
 
@@ -188,6 +195,8 @@ fn pool(config: &Config, connections_max: usize) -> Result<Pool<AsyncPgConnectio
             conn.batch_execute(&limits())
                 .await
                 .map_err(|error| ConnectionError::BadConnection(stdx::chain(&error).to_string()))?;
+            // Whether it may be asked for was told when the program started.
+            let _ = conn.batch_execute(ENGLISH).await;
             Ok(conn)
         }
         .boxed()
@@ -202,6 +211,11 @@ fn pool(config: &Config, connections_max: usize) -> Result<Pool<AsyncPgConnectio
         .build()
         .map_err(|source| ConnectError::Setup(Box::new(source)))
 }
+
+/// Some errors are told apart by their texts. To choose their language takes a right that is seldom given, and
+/// that is asked for only where the language is another one.
+const ENGLISH: &str = "SELECT set_config('lc_messages', 'C', false)
+    WHERE current_setting('lc_messages') !~* '^((c|posix)(\\.|$)|en)'";
 
 /// What the server itself puts an end to: a statement that nobody waits for any more, also inside of
 /// transactions, and a transaction whose program went away with its locks.

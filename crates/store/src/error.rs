@@ -23,6 +23,9 @@ pub enum Error {
     /// A row that is referred to does not exist, or still is referred to.
     #[error("a referenced row is missing ({0:?})")]
     Missing(Constraint),
+    /// A value does not fit its column: too long, out of range, or text that the server cannot hold.
+    #[error("a value does not fit its column")]
+    Unfit(#[source] Source),
     /// The database cannot be reached, is read-only, or did not answer in time.
     #[error("the database is not available")]
     Unavailable(#[source] Source),
@@ -107,6 +110,8 @@ impl From<DieselError> for Error {
             return match error {
                 DieselError::NotFound => Self::NotFound,
                 DieselError::BrokenTransactionManager => Self::unavailable(error),
+                // A parameter that has no form on the wire, such as a time before all calendars.
+                DieselError::SerializationError(_) => Self::Unfit(Box::new(error)),
                 other => Self::Internal(Box::new(other)),
             };
         };
@@ -122,10 +127,7 @@ impl From<DieselError> for Error {
             | DatabaseErrorKind::UnableToSendCommand => Self::Unavailable,
             // diesel has no kind of its own for these classes (40P01; 53300, 57014, 57P01 to 57P03).
             _ if message.contains("deadlock detected") => Self::Serialization,
-            // 22021, 22P05: a text with U+0000, which no column holds.
-            _ if UNHOLDABLE.iter().any(|text| message.contains(text)) => {
-                return Self::Check(constraint);
-            }
+            _ if UNFIT.iter().any(|text| message.starts_with(text)) => Self::Unfit,
             _ if UNAVAILABLE.iter().any(|text| message.contains(text)) => Self::Unavailable,
             _ => Self::Internal,
         };
@@ -133,9 +135,25 @@ impl From<DieselError> for Error {
     }
 }
 
-/// What servers say of text that they cannot hold.
-const UNHOLDABLE: [&str; 2] =
-    ["invalid byte sequence for encoding", "unsupported Unicode escape sequence"];
+/// What servers say of values that they cannot hold: 22001; 22003; 22008; 22021 and 22P05, such as a text with
+/// U+0000; 54000, such as a text too long for an index. diesel keeps the codes to itself, so this is about texts,
+/// which come in English wherever the server lets us ask for it. A text that is not known here is taken for a
+/// fault of the server's, which is the safe side: what waits is not lost.
+const UNFIT: [&str; 13] = [
+    "value too long for type",
+    "bigint out of range",
+    "integer out of range",
+    "numeric field overflow",
+    "value overflows numeric format",
+    "timestamp out of range",
+    "invalid byte sequence for encoding",
+    "character with byte sequence",
+    "unsupported Unicode escape sequence",
+    "index row size",
+    "index row requires",
+    "string too long to represent as jsonb string",
+    "total size of jsonb",
+];
 
 /// What servers say when they are stopping, starting, full, or out of patience.
 const UNAVAILABLE: [&str; 6] = [

@@ -8,11 +8,10 @@ use aibridge::facts::Fact;
 use aibridge::ports::BoxFuture;
 use ledger::{Batch, Receipt, RefusedFact, Sink, SinkError};
 use rbac::system;
-use serde_json::json;
-use stdx::ids::{FactId, InterceptionId, UserId};
-use stdx::{SharedClock, SharedRng};
-use store::interceptions::{Facts, IngestFacts, Start, Tokens};
-use store::{Call, Error, Full, Pk, Transient, TxOptions};
+use stdx::SharedClock;
+use stdx::ids::InterceptionId;
+use store::interceptions::{Facts, IngestFacts};
+use store::{Call, Constraint, Error, Full, TxOptions};
 use telemetry::{DuplicateMetric, Registry};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -51,7 +50,6 @@ pub(super) struct Parts {
     pub(super) store: Full,
     pub(super) clock: SharedClock,
     pub(super) metrics: RecordMetrics,
-    rng: SharedRng,
     writers: Semaphore,
 }
 
@@ -69,12 +67,11 @@ impl StoreSink {
     pub fn new(
         store: Full,
         clock: SharedClock,
-        rng: SharedRng,
         registry: &mut Registry,
     ) -> Result<Self, DuplicateMetric> {
         let metrics = RecordMetrics::register(registry)?;
         let writers = Semaphore::new(WRITERS);
-        Ok(Self(Arc::new(Parts { store, clock, metrics, rng, writers })))
+        Ok(Self(Arc::new(Parts { store, clock, metrics, writers })))
     }
 
     pub(super) fn parts(&self) -> &Parts {
@@ -104,9 +101,8 @@ impl StoreSink {
 
     async fn store_in_turn(&self, facts: &[Fact]) -> Result<Receipt, SinkError> {
         let _turn = self.turn().await?;
-        let mut progress = Progress::default();
-        self.0.part(facts, 0, &mut progress).await?;
-        let mut refused = progress.refused;
+        let mut refused = Vec::new();
+        self.0.part(facts, 0, &mut refused).await?;
         refused.sort_unstable_by_key(|fact| fact.index);
         Ok(Receipt { refused })
     }
@@ -129,14 +125,6 @@ impl Sink for StoreSink {
     }
 }
 
-#[derive(Default)]
-struct Progress {
-    refused: Vec<RefusedFact>,
-    /// Whether the database was seen to take a fact of ours after it had refused one without a reason that
-    /// lies in the fact.
-    takes_others: bool,
-}
-
 impl Parts {
     /// Stores a part of a batch that begins at `offset`. A fact that the database refuses for good must not
     /// take others with it, so a part that fails is halved until the culprit stands alone.
@@ -144,35 +132,26 @@ impl Parts {
         &'a self,
         facts: &'a [Fact],
         offset: usize,
-        progress: &'a mut Progress,
+        refused: &'a mut Vec<RefusedFact>,
     ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             let error = match self.write(rows::of(facts)).await {
                 Ok(unknown) => {
-                    progress.refused.extend(without_start(facts, offset, &unknown));
+                    refused.extend(without_start(facts, offset, &unknown));
                     return Ok(());
                 }
                 Err(error) => error,
             };
-            match &error {
-                Error::Unavailable(_) | Error::Serialization(_) => return Err(away(&error)),
-                Error::Check(_) | Error::Conflict(_) | Error::Missing(_) => {}
-                // It may as well be that the database cannot do anything.
-                _ if progress.takes_others => {}
-                _ => {
-                    if !self.takes_a_fact().await {
-                        return Err(away(&error));
-                    }
-                    progress.takes_others = true;
-                }
+            if !lies_in_a_fact(&error) {
+                return Err(away(&error));
             }
             if facts.len() > 1 {
                 let (front, back) = facts.split_at(facts.len() / 2);
-                self.part(front, offset, progress).await?;
-                return self.part(back, offset + front.len(), progress).await;
+                self.part(front, offset, refused).await?;
+                return self.part(back, offset + front.len(), refused).await;
             }
             let reason = stdx::chain(&error).to_string();
-            progress.refused.push(RefusedFact { index: offset, reason });
+            refused.push(RefusedFact { index: offset, reason });
             Ok(())
         })
     }
@@ -186,66 +165,20 @@ impl Parts {
             })
             .await
     }
-
-    /// Stores a fact without content, and takes it back.
-    async fn takes_a_fact(&self) -> bool {
-        let now = self.clock.now();
-        let id = InterceptionId::new(self.rng.uuid_v7(now));
-        let start = Start {
-            id,
-            initiator_id: UserId::nil(),
-            api_key_id: String::new(),
-            provider: String::new(),
-            provider_name: String::new(),
-            model: String::new(),
-            client: String::new(),
-            started_at: now,
-            metadata: json!({}),
-            client_session_id: None,
-            correlating_tool_call_id: None,
-            credential_kind: "centralized",
-            credential_hint: String::new(),
-        };
-        let tokens = Tokens {
-            id: Pk(FactId::new(self.rng.uuid_v7(now))),
-            interception_id: Pk(id),
-            provider_response_id: String::new(),
-            input_tokens: 0,
-            output_tokens: 0,
-            cache_read_input_tokens: 0,
-            cache_write_input_tokens: 0,
-            metadata: json!({}),
-            created_at: now,
-        };
-        let facts = Facts { starts: vec![start], tokens: vec![tokens], ..Facts::default() };
-        let facts = Arc::new(facts);
-        let options = TxOptions::write("probe_interceptions");
-        let outcome = self
-            .store
-            .tx(Call::by(system::gateway()), options, async |tx| {
-                tx.run(IngestFacts(Arc::clone(&facts))).await?;
-                Err::<(), _>(Probe::Taken)
-            })
-            .await;
-        matches!(outcome, Err(Probe::Taken))
-    }
 }
 
-/// How a transaction ended that is rolled back in any case.
-enum Probe {
-    Taken,
-    Failed(Error),
-}
-
-impl From<Error> for Probe {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl Transient for Probe {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Failed(error) if error.is_transient())
+/// Whether a fact can never be stored, however often it comes. Who refuses a fact loses it, so this holds only for
+/// what is known to be the fact's own fault. Everything else, a full disk, a damaged index, a table that is not as
+/// this program knows it, a rule that somebody added, may be repaired, and the facts wait for that.
+fn lies_in_a_fact(error: &Error) -> bool {
+    match error {
+        Error::Unfit(_) => true,
+        Error::Check(rule) => matches!(
+            rule,
+            Constraint::AibridgeInterceptionsCredentialKindKnown
+                | Constraint::AibridgeInterceptionsErrorMessageLength
+        ),
+        _ => false,
     }
 }
 

@@ -301,19 +301,66 @@ async fn while_the_database_is_away_nothing_is_taken_and_a_time_is_named() {
     assert_eq!(value(&app, COUNTS).await, "5 5 5 5 5");
 }
 
-/// A server that can store nothing at all is not the fault of the facts.
+const TABLES: [&str; 5] = [
+    "aibridge_interceptions",
+    "aibridge_token_usages",
+    "aibridge_user_prompts",
+    "aibridge_tool_usages",
+    "aibridge_model_thoughts",
+];
+
+/// What may happen to a table and can be repaired, each with the repair.
+const DAMAGES: [(&str, &str); 7] = [
+    ("ALTER TABLE $t RENAME COLUMN metadata TO details", "ALTER TABLE $t RENAME COLUMN details TO metadata"),
+    ("ALTER TABLE $t RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO $t"),
+    // What no partition takes breaks a check, in the eyes of the server.
+    ("ALTER TABLE $t DETACH PARTITION $t_other", "ALTER TABLE $t ATTACH PARTITION $t_other DEFAULT"),
+    (
+        "ALTER TABLE $t ADD CONSTRAINT rule_of_the_house CHECK (metadata ? 'cost center') NOT VALID",
+        "ALTER TABLE $t DROP CONSTRAINT rule_of_the_house",
+    ),
+    (
+        "CREATE TRIGGER damage BEFORE INSERT ON $t
+            EXECUTE FUNCTION damage('53100', 'could not extend file: No space left on device')",
+        "DROP TRIGGER damage ON $t",
+    ),
+    (
+        "CREATE TRIGGER damage BEFORE INSERT ON $t
+            EXECUTE FUNCTION damage('XX002', 'index \"i\" contains unexpected zero page at block 7')",
+        "DROP TRIGGER damage ON $t",
+    ),
+    // Even where it is said of a value, in a language that nobody here understands.
+    (
+        "CREATE TRIGGER damage BEFORE INSERT ON $t
+            EXECUTE FUNCTION damage('22001', 'Wert zu lang für Typ character varying(64)')",
+        "DROP TRIGGER damage ON $t",
+    ),
+];
+
+/// Whatever it is that a server has against a fact, if it is not known to be the fact's fault the fact waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn facts_are_not_blamed_for_a_table_that_refuses_everything() {
+async fn facts_are_not_blamed_for_a_table_that_is_damaged() {
     let (app, owner) = TestApp::new().await;
     let daemon = daemon(&app, &owner).await;
-    let facts = exchanges(0..3);
-    app.db.sql("ALTER TABLE aibridge_interceptions RENAME COLUMN model TO modell").await.unwrap();
-    let (status, _) = send(&daemon, &facts).await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    app.db.sql("ALTER TABLE aibridge_interceptions RENAME COLUMN modell TO model").await.unwrap();
-    let (status, answer) = send(&daemon, &facts).await;
-    assert_eq!((status, &answer["refused"]), (StatusCode::OK, &json!([])));
-    assert_eq!(value(&app, COUNTS).await, "3 3 3 3 3");
+    let damage = "CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION USING ERRCODE = TG_ARGV[0], MESSAGE = TG_ARGV[1]; END $$";
+    app.db.sql(damage).await.unwrap();
+    let mut n = 0;
+    for table in TABLES {
+        for (damage, repair) in DAMAGES {
+            let facts = exchanges(n..n + 2);
+            n += 2;
+            app.db.sql(&damage.replace("$t", table)).await.unwrap();
+            let (status, answer) = send(&daemon, &facts).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{table} {damage}: {answer}");
+            app.db.sql(&repair.replace("$t", table)).await.unwrap();
+            let wanted = json!({ "accepted": ids(&facts), "refused": [] });
+            assert_eq!(send(&daemon, &facts).await, (StatusCode::OK, wanted), "{table} {damage}");
+        }
+    }
+    assert_eq!(value(&app, COUNTS).await, [n.to_string().as_str(); 5].join(" "));
+    let metrics = app.app.measured();
+    assert!(metrics.contains("coderd_ai_gateway_facts_refused_total 0"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
