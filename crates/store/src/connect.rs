@@ -120,8 +120,17 @@ impl Full {
                 .map_err(|source| ConnectError::Setup(Box::new(source)))?,
             no_keys: Arc::new(Keyring::empty()),
             rng: Arc::clone(&options.rng),
+            deadline: STATEMENT_DEADLINE,
         };
         Ok(Authz(Crypt { inner: postgres, ring, rng: options.rng }))
+    }
+
+    /// With another deadline of statements than 30 seconds. The server gives a statement up after 30 seconds in
+    /// any case; a shorter deadline is about servers that cannot be reached any more.
+    #[must_use]
+    pub fn with_statement_deadline(mut self, deadline: Duration) -> Self {
+        self.0.inner.deadline = deadline;
+        self
     }
 
     /// Whether the database answers, and how fast.

@@ -5,6 +5,7 @@
 //! its address printed, after a failure. The server ends with the process, however that ends.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +19,9 @@ use pgcluster::{Cluster, Settings};
 use stdx::{Secret, SharedClock, SharedRng, SystemClock, SystemRng};
 use store::{ConnectOptions, Full};
 use telemetry::Registry;
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
+
+use crate::Relay;
 
 const TEMPLATE: &str = "template_migrated";
 /// Where a server is kept that had to be downloaded.
@@ -87,6 +90,27 @@ impl TestDb {
     #[must_use]
     pub const fn url(&self) -> &Secret<String> {
         &self.url
+    }
+
+    /// The same database through a [`Relay`], for those who want to cut it off.
+    ///
+    /// # Errors
+    /// If no port can be bound.
+    pub async fn relayed(&self) -> Result<(Relay, Secret<String>)> {
+        let config: Config = self.url.expose().parse()?;
+        let port = *config.get_ports().first().context("the address has no port")?;
+        let relay = Relay::to(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+        let url =
+            self.url.expose().replace(&format!(":{port}/"), &format!(":{}/", relay.addr().port()));
+        Ok((relay, Secret::new(url)))
+    }
+
+    /// The full store over the database of that address, such as that of [`TestDb::relayed`].
+    ///
+    /// # Errors
+    /// As [`Full::connect`].
+    pub async fn store_at(url: &Secret<String>) -> Result<Full> {
+        connect(url, Keyring::empty(), SystemRng::shared(), SystemClock::shared()).await
     }
 
     /// The full store over this database, without encryption keys.

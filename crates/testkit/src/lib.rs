@@ -1,4 +1,4 @@
-//! Real parts for tests: a database per test, and an AI provider on loopback.
+//! Real parts for tests: a database per test, an AI provider on loopback, and a network that fails.
 //!
 //! Nothing here stands in for a part of the product; what tests talk to is the product itself, a real
 //! PostgreSQL server, and a provider that speaks the providers' own wire formats.
@@ -6,6 +6,8 @@
 pub mod db;
 pub mod program;
 pub mod provider;
+pub mod relay;
 
 pub use db::TestDb;
 pub use program::Program;
+pub use relay::Relay;

@@ -27,6 +27,8 @@ pub struct Postgres {
     pub(crate) metrics: Metrics,
     pub(crate) no_keys: Arc<Keyring>,
     pub(crate) rng: SharedRng,
+    /// See [`STATEMENT_DEADLINE`].
+    pub(crate) deadline: Duration,
 }
 
 impl fmt::Debug for Postgres {
@@ -54,20 +56,27 @@ impl Layer for Postgres {
     async fn exec<W: Work>(&self, work: W) -> Result<W::Out, Error> {
         let started = Instant::now();
         let span = tracing::debug_span!("query", query.name = W::NAME);
-        let limited = tokio::time::timeout(STATEMENT_DEADLINE, async {
-            let mut conn = self.connection().await?;
+        let mut lent = None;
+        let limited = tokio::time::timeout(self.deadline, async {
+            let conn = &mut **lent.insert(self.connection().await?);
             let keys = Keys { ring: &self.no_keys, rng: &*self.rng };
             if !work.in_transaction() {
-                return work.perform(&mut Db { conn: &mut conn, keys }).await;
+                return work.perform(&mut Db { conn, keys }).await;
             }
             AnsiTransactionManager::begin_transaction_sql(&mut *conn, "BEGIN").await?;
-            let outcome = work.perform(&mut Db { conn: &mut conn, keys }).await;
-            settle(&mut conn, outcome).await
+            let outcome = work.perform(&mut Db { conn: &mut *conn, keys }).await;
+            settle(conn, outcome).await
         });
         let outcome = match limited.instrument(span).await {
             Ok(outcome) => outcome,
-            Err(elapsed) => Err(Error::unavailable(elapsed)),
+            Err(elapsed) => {
+                if let Some(conn) = lent.take() {
+                    close(conn);
+                }
+                Err(Error::unavailable(elapsed))
+            }
         };
+        drop(lent);
         if matches!(outcome, Err(Error::Unavailable(_))) {
             self.forget_idle();
         }
@@ -82,8 +91,15 @@ impl Layer for Postgres {
             ring: Arc::clone(&self.no_keys),
             rng: Arc::clone(&self.rng),
             metrics: self.metrics.clone(),
+            deadline: self.deadline,
+            hung: false,
         })
     }
+}
+
+/// Ends a connection on which an answer is outstanding: nobody else may have to wait for that answer.
+pub(crate) fn close(conn: Object<AsyncPgConnection>) {
+    drop(Object::take(conn));
 }
 
 /// Commits after success, rolls back after failure. The first error is the one reported.
@@ -99,12 +115,16 @@ pub(crate) async fn settle<T, E: From<Error>>(
             Ok(value)
         }
         Err(error) => {
-            if let Err(rollback) = AnsiTransactionManager::rollback_transaction(&mut *conn).await {
-                // The pool drops a connection that is left in a transaction.
-                tracing::warn!(error = %stdx::chain(&rollback), "could not roll back");
-            }
+            roll_back(conn).await;
             Err(error)
         }
+    }
+}
+
+pub(crate) async fn roll_back(conn: &mut AsyncPgConnection) {
+    if let Err(error) = AnsiTransactionManager::rollback_transaction(conn).await {
+        // The pool drops a connection that is left in a transaction.
+        tracing::warn!(error = %stdx::chain(&error), "could not roll back");
     }
 }
 

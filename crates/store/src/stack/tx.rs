@@ -8,10 +8,10 @@ use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection};
 use rbac::Subject;
 use stdx::SharedRng;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::authz::Guarded;
-use super::postgres::settle;
+use super::postgres::{close, roll_back, settle};
 use super::{Full, Layer as _, Work as _};
 use crate::Error;
 use crate::metrics::Metrics;
@@ -20,6 +20,9 @@ use crate::sealed::Keys;
 
 /// Tries of a transaction that lost against a concurrent one, the first included.
 const ATTEMPTS: u32 = 4;
+
+/// What is said of a connection after a statement that took too long.
+const HUNG: &str = "an earlier statement of this transaction was not answered in time";
 
 /// How much a transaction sees of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,25 @@ pub(crate) struct Session {
     pub(crate) ring: Arc<Keyring>,
     pub(crate) rng: SharedRng,
     pub(crate) metrics: Metrics,
+    /// How long the server may take for a statement.
+    pub(crate) deadline: Duration,
+    /// Whether it took longer. What is asked on this connection from then on has no answer.
+    pub(crate) hung: bool,
+}
+
+/// Waits for one step of a transaction, for so long. A step that took longer leaves the connection hung.
+async fn step<T, E: From<Error>>(
+    deadline: Duration,
+    hung: &mut bool,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match timeout(deadline, step).await {
+        Ok(outcome) => outcome,
+        Err(elapsed) => {
+            *hung = true;
+            Err(Error::unavailable(elapsed).into())
+        }
+    }
 }
 
 /// A running transaction. Dropping it unfinished rolls back.
@@ -141,11 +163,49 @@ impl Tx {
         let guarded = Guarded::decide(call, query)?;
         let started = Instant::now();
         let session = &mut self.session;
+        if session.hung {
+            return Err(Error::unavailable(HUNG));
+        }
         let keys = Keys { ring: &session.ring, rng: &*session.rng };
-        let outcome = guarded.perform(&mut Db { conn: &mut session.conn, keys }).await;
+        let mut db = Db { conn: &mut session.conn, keys };
+        let outcome = step(session.deadline, &mut session.hung, guarded.perform(&mut db)).await;
         session.metrics.query(Q::NAME, started.elapsed(), outcome.is_ok());
         self.lost |= matches!(outcome, Err(Error::Unavailable(_)));
         outcome
+    }
+
+    async fn begin(&mut self, options: TxOptions) -> Result<(), Error> {
+        let Session { conn, deadline, hung, .. } = &mut self.session;
+        step(*deadline, hung, async {
+            let begun = AnsiTransactionManager::begin_transaction_sql(&mut **conn, options.begin());
+            begun.await.map_err(Error::from)
+        })
+        .await
+    }
+
+    /// Commits or rolls back, unless there is nobody to say it to: then nothing was committed.
+    async fn settle<T, E: From<Error>>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
+        let Session { conn, deadline, hung, .. } = &mut self.session;
+        match outcome {
+            Ok(_) if *hung => Err(Error::unavailable(HUNG).into()),
+            Err(error) if *hung => Err(error),
+            // The first error counts, also when the server does not answer any more.
+            Err(error) => {
+                *hung = timeout(*deadline, roll_back(conn)).await.is_err();
+                Err(error)
+            }
+            done => step(*deadline, hung, settle(conn, done)).await,
+        }
+    }
+
+    /// Gives the connection back to the pool, or ends it when it hangs. Returns whether the database went away.
+    fn give_back(self) -> bool {
+        let Self { session, lost, .. } = self;
+        let hung = session.hung;
+        if hung {
+            close(session.conn);
+        }
+        lost || hung
     }
 
     /// On whose behalf this transaction runs.
@@ -174,21 +234,15 @@ impl Full {
             let session = self.0.session().await?;
             let metrics = session.metrics.clone();
             let mut tx = Tx { session, lost: false, subject: Arc::clone(call.subject) };
-            let begun = AnsiTransactionManager::begin_transaction_sql(
-                &mut *tx.session.conn,
-                options.begin(),
-            );
-            if let Err(error) = begun.await {
-                drop(tx);
+            if let Err(error) = tx.begin(options).await {
+                tx.give_back();
                 self.0.inner.forget_idle();
-                return Err(Error::from(error).into());
+                return Err(error.into());
             }
             let outcome = body(&mut tx).await;
-            let outcome = settle(&mut tx.session.conn, outcome).await;
+            let outcome = tx.settle(outcome).await;
             metrics.transaction(options.name, started.elapsed(), outcome.is_ok());
-            let lost = tx.lost;
-            drop(tx);
-            if lost {
+            if tx.give_back() {
                 self.0.inner.forget_idle();
             }
             match outcome {

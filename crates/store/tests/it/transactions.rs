@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rbac::system;
 use stdx::Lifecycle;
@@ -13,8 +14,9 @@ use store::locks::{Acquire, Lock};
 use store::organizations::InsertOrganization;
 use store::users::{GetUser, UpdateStatus};
 use store::{Call, Constraint, Error, Full, Isolation, Store as _, Transient, Tx, TxOptions};
-use testkit::TestDb;
+use testkit::{Relay, TestDb};
 use tokio::sync::{Barrier, Notify};
+use tokio::time::Instant;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -331,4 +333,66 @@ async fn a_lost_connection_is_unavailability_and_the_next_query_gets_a_new_one()
     // Of all that died at once one was found dead; the others are not handed out any more.
     let again = store.run(Call::by(&owner), GetUser { id: user_id(1) }).await;
     assert_eq!(again.unwrap().username, "alice");
+}
+
+/// A transaction whose server falls silent at some point.
+async fn interrupted(store: &Full, relay: &Relay, when: &str, n: u32) -> Result<(), Error> {
+    if when == "begin" {
+        relay.fall_silent();
+    }
+    // Another one each time: the server still holds what it heard of in the rounds before.
+    let name = format!("bob-{when}");
+    store
+        .tx(Call::by(&owner()), TxOptions::write("test"), async |tx| {
+            assert_ne!(when, "begin");
+            tx.run(new_user(n, &name)).await.unwrap();
+            relay.fall_silent();
+            match when {
+                "statement" => tx.run(new_user(2, "carol")).await.map(drop),
+                "swallowed" => {
+                    for name in ["carol", "dave"] {
+                        let lost = tx.run(new_user(2, name)).await;
+                        assert!(matches!(lost, Err(Error::Unavailable(_))), "{lost:?}");
+                    }
+                    Ok(())
+                }
+                "rollback" => Err(Error::NotFound),
+                _ => Ok(()),
+            }
+        })
+        .await
+}
+
+/// Neither an end of the connection nor an answer ever comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_holds_nobody_up_and_its_connections_are_not_used_again() {
+    let db = TestDb::new().await;
+    let (relay, url) = db.relayed().await.unwrap();
+    let store = TestDb::store_at(&url).await.unwrap();
+    let deadline = Duration::from_secs(1);
+    let store = store.with_statement_deadline(deadline);
+    add_user(&store, 1, "alice").await;
+    let owner = owner();
+    let ask = async || store.run(Call::by(&owner), GetUser { id: user_id(1) }).await;
+    let rounds = ["begin", "statement", "swallowed", "commit", "rollback", "alone"];
+    for (when, n) in rounds.into_iter().zip(10..) {
+        assert_eq!(ask().await.unwrap().username, "alice", "{when}");
+        let begun = Instant::now();
+        let outcome = if when == "alone" {
+            relay.fall_silent();
+            ask().await.map(drop)
+        } else {
+            interrupted(&store, &relay, when, n).await
+        };
+        let took = begun.elapsed();
+        assert!(took >= deadline && took < Duration::from_secs(10), "{when}: {took:?}");
+        match outcome {
+            Err(Error::NotFound) if when == "rollback" => {}
+            Err(Error::Unavailable(_)) if when != "rollback" => {}
+            other => panic!("{when}: {other:?}"),
+        }
+        relay.carry_again();
+    }
+    assert_eq!(ask().await.unwrap().username, "alice");
+    assert_eq!(value(&db, USERS).await, "1", "nothing was committed");
 }
