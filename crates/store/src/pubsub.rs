@@ -3,7 +3,8 @@
 //! Publishing is a query ([`Publish`]): inside a transaction the notice leaves at commit or not at all.
 //! Listening uses one connection of its own. Whatever may have been missed, by a lost connection or by a
 //! subscriber that was too slow, shows as [`Notice::Resync`]: a cache reloads on it, so a dropped notice
-//! never leaves it stale.
+//! never leaves it stale. While the server is not listened to, [`Pubsub::is_connected`] says so: who must know of
+//! a change within seconds asks the database until then.
 
 mod voided;
 
@@ -17,6 +18,8 @@ use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl as _;
 use stdx::{Backoff, Lifecycle, Secret, Stopping};
 use tokio::sync::{broadcast, watch};
+use tokio::time::error::Elapsed;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
 
@@ -30,6 +33,16 @@ const QUEUE: usize = 2_048;
 
 /// Longest pause between two tries to listen. Until it ends, what others revoke is not heard of.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How often it is asked whether the server is still there. Nothing else would tell of a link that died: whoever
+/// only listens waits for ever.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Longest wait for the server to answer that. With [`PROBE`], a loss is known three seconds after it at the latest.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Longest try to connect.
+const DIAL: Duration = Duration::from_secs(5);
 
 /// What a notice is about. The names are channels of PostgreSQL, shared with other servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,7 +140,8 @@ impl Subscription {
 
 impl Pubsub {
     /// Starts to listen in the background and keeps at it: a lost connection is dialled again, with pauses
-    /// from 100 ms to five seconds, and every subscriber is told to resync.
+    /// from 100 ms to five seconds, and every subscriber is told to resync, once when it is lost and again when
+    /// it is back.
     #[must_use]
     pub fn start(url: Secret<String>, lifecycle: &Lifecycle) -> Self {
         let channels = Channel::ALL
@@ -163,6 +177,17 @@ impl Pubsub {
         // The sender lives as long as this handle, so waiting cannot fail.
         let _ = self.0.connected.subscribe().wait_for(|connected| *connected).await;
     }
+
+    /// Whether the server is being listened to. A link that dies silently is noticed within three seconds.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        *self.0.connected.borrow()
+    }
+
+    /// Resolves while the server is not listened to.
+    pub async fn disconnected(&self) {
+        let _ = self.0.connected.subscribe().wait_for(|connected| !*connected).await;
+    }
 }
 
 impl Shared {
@@ -177,12 +202,14 @@ impl Shared {
                 ended = self.session(&config, &mut backoff) => ended,
                 () = stopping.wait() => return,
             };
-            self.connected.send_replace(false);
+            if self.connected.send_replace(false) {
+                self.resync();
+            }
             if let Err(error) = ended {
                 tracing::warn!(error = %error, "lost the listening connection");
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.pause()) => {}
+                () = sleep(backoff.pause()) => {}
                 () = stopping.wait() => return,
             }
         }
@@ -191,11 +218,13 @@ impl Shared {
     async fn session(&self, config: &Config, backoff: &mut Backoff) -> Result<(), String> {
         let text = |error: tokio_postgres::Error| stdx::chain(&error).to_string();
         if config.get_ssl_mode() == SslMode::Disable {
-            let (client, connection) = config.connect(NoTls).await.map_err(text)?;
+            let dialled = timeout(DIAL, config.connect(NoTls)).await.map_err(no_answer)?;
+            let (client, connection) = dialled.map_err(text)?;
             self.drive(client, connection, backoff).await
         } else {
             let tls = connect::tls().map_err(|error| error.to_string())?;
-            let (client, connection) = config.connect(tls).await.map_err(text)?;
+            let dialled = timeout(DIAL, config.connect(tls)).await.map_err(no_answer)?;
+            let (client, connection) = dialled.map_err(text)?;
             self.drive(client, connection, backoff).await
         }
     }
@@ -209,18 +238,10 @@ impl Shared {
     where
         S: tokio_postgres::tls::TlsStream + Unpin,
     {
-        let listen = Channel::ALL.map(|channel| format!("LISTEN {}", channel.name())).join("; ");
-        let mut listening = std::pin::pin!(client.batch_execute(&listen));
-        let mut ready = false;
+        let mut probing = std::pin::pin!(self.probe(&client, backoff));
         loop {
             tokio::select! {
-                done = &mut listening, if !ready => {
-                    done.map_err(|error| stdx::chain(&error).to_string())?;
-                    ready = true;
-                    backoff.reset();
-                    self.resync();
-                    self.connected.send_replace(true);
-                }
+                why = &mut probing => return Err(why),
                 message = poll_fn(|cx| connection.poll_message(cx)) => match message {
                     Some(Ok(AsyncMessage::Notification(notice))) => {
                         self.send(notice.channel(), &Notice::Message(notice.payload().to_owned()));
@@ -230,6 +251,26 @@ impl Shared {
                     None => return Err("closed by the server".to_owned()),
                 },
             }
+        }
+    }
+
+    /// Listens, and proves over and over that the server still answers. To listen again to what is listened to
+    /// already changes nothing. Returns why it is over.
+    async fn probe(&self, client: &Client, backoff: &mut Backoff) -> String {
+        let listen = Channel::ALL.map(|channel| format!("LISTEN {}", channel.name())).join("; ");
+        let mut ready = false;
+        loop {
+            match timeout(ANSWER, client.batch_execute(&listen)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return stdx::chain(&error).to_string(),
+                Err(elapsed) => return no_answer(elapsed),
+            }
+            if !std::mem::replace(&mut ready, true) {
+                backoff.reset();
+                self.resync();
+                self.connected.send_replace(true);
+            }
+            sleep(PROBE).await;
         }
     }
 
@@ -246,6 +287,10 @@ impl Shared {
             self.send(channel.name(), &Notice::Resync);
         }
     }
+}
+
+fn no_answer(_: Elapsed) -> String {
+    "the server does not answer".to_owned()
 }
 
 crate::queries![Publish];

@@ -4,16 +4,23 @@ use std::time::Duration;
 
 use axum::extract::State;
 use control::wire::{Heartbeat, Revocations};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::WAIT_SECONDS_MAX;
 use crate::app::App;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::json::{Body, Json};
 use crate::rules::Rules;
 
 /// Longest version of a daemon, in bytes.
 const BUILD_BYTES_MAX: usize = 128;
+
+/// How often a daemon is told to forget everybody while this process hears of no revocations: how old a daemon's
+/// knowledge may then get.
+const DEAF_WAIT: Duration = Duration::from_secs(1);
+
+/// How long the database may take to show that it can be asked about tokens.
+const PING_WAIT: Duration = Duration::from_secs(1);
 
 /// `POST heartbeat`.
 pub(super) async fn heartbeat(
@@ -30,9 +37,23 @@ pub(super) async fn heartbeat(
     broken.finish()?;
     app.daemons.replicas.heard(&beat, Instant::now());
     let wait = Duration::from_secs(beat.wait_seconds.into());
-    tokio::select! {
-        () = app.daemons.revocations.news(beat.after) => {}
-        () = app.daemons.patience(wait) => {}
+    if app.pubsub.is_connected() {
+        tokio::select! {
+            () = app.daemons.revocations.news(beat.after) => {}
+            () = app.daemons.patience(wait) => {}
+            () = app.pubsub.disconnected() => {}
+        }
+    } else {
+        app.daemons.patience(wait.min(DEAF_WAIT)).await;
     }
-    Ok(Json(app.daemons.revocations.since(beat.after)))
+    let mut told = app.daemons.revocations.since(beat.after);
+    if !app.pubsub.is_connected() {
+        // We hear of nothing. As long as we can ask, daemons have to ask about everybody; otherwise they are told
+        // that there is nobody to ask.
+        if !matches!(timeout(PING_WAIT, app.store.ping()).await, Ok(Ok(_))) {
+            return Err(ApiError::Busy("The database is not available. Please try again."));
+        }
+        (told.all, told.revoked) = (true, Vec::new());
+    }
+    Ok(Json(told))
 }

@@ -47,7 +47,11 @@ impl TestApp {
 
     /// As `change` wants it.
     pub(crate) async fn start(keyring: Keyring, change: impl FnOnce(&mut Base)) -> Self {
-        let db = TestDb::new().await;
+        Self::over(TestDb::new().await, keyring, change).await
+    }
+
+    /// The same, over a database that the test has prepared.
+    pub(crate) async fn over(db: TestDb, keyring: Keyring, change: impl FnOnce(&mut Base)) -> Self {
         let spool = spool();
         let (url, app, lifecycle) = serve(&db, keyring, &spool, change).await;
         // The client finds several providers of cryptography in a workspace build and wants to be told.
@@ -215,6 +219,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// The same caller at another process of the deployment.
+    pub(crate) fn at(url: &str, session: &Self) -> Self {
+        Self { url: url.to_owned(), ..session.clone() }
+    }
+
     /// A request to an API v2 path such as `/users/me`.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}/api/v2{path}", self.url));

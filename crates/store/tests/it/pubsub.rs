@@ -6,6 +6,7 @@ use stdx::Lifecycle;
 use store::pubsub::{Channel, Notice, Publish, Pubsub, Subscription};
 use store::{Call, Error, Full, Store as _, TxOptions};
 use testkit::TestDb;
+use tokio::time::Instant;
 
 use crate::scene::owner;
 
@@ -73,6 +74,38 @@ async fn a_lost_connection_is_dialled_again_and_everyone_told_to_look() {
     assert_eq!(killed.len(), 1);
     assert_eq!(next(&mut subscription).await, Some(Notice::Resync));
     pubsub.connected().await;
+    assert_eq!(
+        next(&mut subscription).await,
+        Some(Notice::Resync),
+        "again, now that nothing is missed"
+    );
+    store.run(Call::by(&owner()), publish("after")).await.unwrap();
+    assert_eq!(next(&mut subscription).await, Some(notice("after")));
+}
+
+/// No end of the connection ever comes; only the silence tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_dies_silently_is_noticed_within_seconds() {
+    let db = TestDb::new().await;
+    let store = db.store().await.unwrap();
+    let (relay, url) = db.relayed().await.unwrap();
+    let lifecycle = Lifecycle::new();
+    let pubsub = Pubsub::start(url, &lifecycle);
+    pubsub.connected().await;
+    let mut subscription = pubsub.subscribe(Channel::AiProviders);
+    // Longer than the pause between two probes: they succeed, and nobody is told anything.
+    let quiet = tokio::time::timeout(Duration::from_millis(1_500), subscription.next()).await;
+    assert!(quiet.is_err() && pubsub.is_connected(), "{quiet:?}");
+    relay.fall_silent();
+    let silent = Instant::now();
+    store.run(Call::by(&owner()), publish("missed")).await.unwrap();
+    assert_eq!(next(&mut subscription).await, Some(Notice::Resync));
+    assert!(silent.elapsed() < Duration::from_secs(5), "{:?}", silent.elapsed());
+    assert!(!pubsub.is_connected());
+    pubsub.disconnected().await;
+    relay.carry_again();
+    tokio::time::timeout(Duration::from_secs(20), pubsub.connected()).await.unwrap();
+    assert_eq!(next(&mut subscription).await, Some(Notice::Resync));
     store.run(Call::by(&owner()), publish("after")).await.unwrap();
     assert_eq!(next(&mut subscription).await, Some(notice("after")));
 }

@@ -1,12 +1,15 @@
 use std::time::Duration;
 
+use crypt::Keyring;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use testkit::TestDb;
 use tokio::time::Instant;
 
 use super::{Daemon, daemon, eventually, read};
 use crate::app::{Session, TestApp};
 use crate::gateway_keys::create;
+use crate::outage::Outage;
 
 const REPLICA: &str = "70000000-0000-4000-8000-000000000001";
 
@@ -165,6 +168,65 @@ async fn a_daemon_may_ask_any_process_of_the_deployment() {
         assert_eq!((&told["all"], &told["revoked"]), (&json!(false), &json!([{ "api_key": id }])));
         after = told["mark"].clone();
     }
+}
+
+/// As long as a process hears nothing, a daemon has to ask it about everybody, and what it asks is answered from the
+/// database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_hears_of_no_revocations_lets_daemons_believe_nothing() {
+    let db = TestDb::new().await;
+    let (relay, url) = db.relayed().await.unwrap();
+    let app = TestApp::over(db, Keyring::empty(), |base| base.database_url = url).await;
+    let owner = app.first_user().await;
+    let daemon = daemon(&app, &owner).await;
+    let token = app.user("mia", &[]).await.token("claude").await.token;
+    let twin = app.twin().await;
+    let elsewhere = Session::at(&twin.url, &owner);
+    let mut after = mark(&app, &daemon).await;
+
+    relay.fall_silent();
+    let (told, took) = news(&daemon, &after, suspend(&elsewhere, "mia")).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!((&told["all"], &told["revoked"]), (&json!(true), &json!([])));
+    let resolve = daemon.request(Method::POST, "/resolve").json(&json!({ "token": token }));
+    let (_, resolved) = read(resolve.send().await.unwrap()).await;
+    assert_eq!(resolved, json!({ "outcome": "refused", "reason": "credential" }));
+    after = told["mark"].clone();
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let (_, told) = send(&daemon, &beat(&after, 20)).await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(told["all"], json!(true));
+        after = told["mark"].clone();
+    }
+
+    relay.carry_again();
+    let after = mark(&app, &daemon).await;
+    let activate = async {
+        let path = "/users/mia/status/activate";
+        assert_eq!(elsewhere.put(path, &Value::Null).await.0, StatusCode::OK);
+    };
+    let (told, took) = news(&daemon, &after, activate).await;
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!((&told["all"], told["revoked"].as_array().unwrap().len()), (&json!(false), 1));
+}
+
+/// Nobody could say who is who: to the daemon that is the same as if there were no process.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_database_a_process_is_away_for_daemons() {
+    let (app, owner) = TestApp::new().await;
+    let daemon = daemon(&app, &owner).await;
+    let after = mark(&app, &daemon).await;
+    let body = beat(&after, 20);
+    let begun = Instant::now();
+    let (outage, (status, told)) = tokio::join!(Outage::begin(&app.db), send(&daemon, &body));
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    outage.end().await;
+    eventually("the daemon is answered again", async || {
+        send(&daemon, &beat(&after, 0)).await.0 == StatusCode::OK
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
