@@ -1,7 +1,6 @@
 //! From the command line to what is run.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -10,8 +9,24 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{effect, server, verify};
 
+/// What `aibridged --help` begins with.
+const USAGE: &str = "\
+Usage: aibridged [serve] [OPTIONS]
+       aibridged ledger verify [--dir DIR] [OPTIONS]
+       aibridged version
+
+The first serves AI requests as coderd at --url says, with a key that an owner has made by
+POST /api/v2/ai-gateway/keys. The second compares what was recorded on disk (in DIR, else in the spool
+directory of the options) with what coderd has stored, also while the daemon runs: it fails if something
+is missing or different.
+";
+
 /// `aibridged [serve]`
 pub(crate) fn serve(args: &[OsString]) -> Result<ExitCode> {
+    // It is not repeated: it may be a secret whose flag was forgotten.
+    if args.first().is_some_and(|first| !first.to_string_lossy().starts_with('-')) {
+        bail!("the first argument is neither a command nor a flag: `aibridged --help` lists both");
+    }
     let Some(loaded) = read(args)? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -21,17 +36,16 @@ pub(crate) fn serve(args: &[OsString]) -> Result<ExitCode> {
 
 /// `aibridged ledger verify`
 pub(crate) fn verify(args: Vec<OsString>) -> Result<ExitCode> {
-    let (dir, args) = take_dir(args)?;
-    let Some(loaded) = read(&args)? else {
+    let Some(loaded) = read(&name_dir(args)?)? else {
         return Ok(ExitCode::SUCCESS);
     };
-    let sound = control_runtime()?.block_on(verify::run(&loaded.options, dir))?;
+    let sound = control_runtime()?.block_on(verify::run(&loaded.options))?;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn read(args: &[OsString]) -> Result<Option<Loaded>> {
     let environment = Environment::of_process();
-    process::read(Daemon::Aibridged, args, &environment, &effect::effective())
+    process::read(Daemon::Aibridged, USAGE, args, &environment, &effect::effective())
         .map_err(|report| anyhow!("{report}"))
 }
 
@@ -45,8 +59,9 @@ fn control_runtime() -> Result<Runtime> {
         .context("start the async runtime")
 }
 
-/// The one flag that the option table does not know.
-fn take_dir(args: Vec<OsString>) -> Result<(Option<PathBuf>, Vec<OsString>)> {
+/// The one flag that the option table does not know, by the name that it has there: what is looked at here is
+/// the spool, wherever it lies.
+fn name_dir(args: Vec<OsString>) -> Result<Vec<OsString>> {
     let (mut dir, mut others) = (None, Vec::new());
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
@@ -58,11 +73,14 @@ fn take_dir(args: Vec<OsString>) -> Result<(Option<PathBuf>, Vec<OsString>)> {
         };
         match value {
             Some(_) if dir.is_some() => bail!("--dir is given twice"),
-            Some(value) => dir = Some(PathBuf::from(value)),
+            Some(value) => dir = Some(value),
             None => others.push(arg),
         }
     }
-    Ok((dir, others))
+    if let Some(dir) = dir {
+        others.extend([OsString::from("--ai-gateway-spool-dir"), dir]);
+    }
+    Ok(others)
 }
 
 #[cfg(test)]
@@ -70,19 +88,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_directory_is_taken_out_of_the_options() {
-        for (given, dir, left) in [
-            ("", Some(None), 0),
-            ("--url x", Some(None), 2),
-            ("--dir a --url x", Some(Some("a")), 2),
-            ("--url x --dir=a", Some(Some("a")), 2),
-            ("--dir", None, 0),
-            ("--dir a --dir b", None, 0),
+    fn the_directory_becomes_an_option() {
+        for (given, want) in [
+            ("", Some("")),
+            ("--url x", Some("--url x")),
+            ("--dir a --url x", Some("--url x --ai-gateway-spool-dir a")),
+            ("--url x --dir=a", Some("--url x --ai-gateway-spool-dir a")),
+            ("--dir", None),
+            ("--dir a --dir b", None),
         ] {
             let args = given.split_whitespace().map(OsString::from).collect();
-            let taken = take_dir(args).ok();
-            let want = dir.map(|dir| (dir.map(PathBuf::from), left));
-            assert_eq!(taken.map(|(dir, others)| (dir, others.len())), want, "{given}");
+            let named = name_dir(args).ok();
+            let want: Option<Vec<OsString>> =
+                want.map(|want| want.split_whitespace().map(OsString::from).collect());
+            assert_eq!(named, want, "{given}");
         }
     }
 }

@@ -59,6 +59,12 @@ async fn start(
     if let Some(tls) = process::tls(&options.tls)? {
         listener = listener.with_tls(tls);
     }
+    let prometheus = if options.introspection.prometheus_enable {
+        let address = &options.introspection.prometheus_address;
+        Some(process::listen(address, "CODER_PROMETHEUS_ADDRESS").await?)
+    } else {
+        None
+    };
     let coderd = coderd(options)?;
     let ledger = open_ledger(options, &clock, &rng, lifecycle, &mut registry).await?;
     let link = Link::new(Arc::clone(&clock), options.gateway_daemon.identity_grace);
@@ -98,9 +104,7 @@ async fn start(
     let ready = Ready { link, identities, ledger, gateway: Arc::clone(&gateway) };
     let metrics = EdgeMetrics::register(&mut registry)?;
     let edge = Arc::new(edge(options, rng, metrics, ready)?);
-    if options.introspection.prometheus_enable {
-        let address = &options.introspection.prometheus_address;
-        let listener = process::listen(address, "CODER_PROMETHEUS_ADDRESS").await?;
+    if let Some(listener) = prometheus {
         process::serve_metrics(listener, move || registry.encode(), lifecycle);
     }
     let (address, threads) = (listener.address(), threads(options));

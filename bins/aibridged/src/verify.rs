@@ -1,13 +1,12 @@
 //! `aibridged ledger verify`: everything that coderd has acknowledged must be stored as it was recorded.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use config::Options;
 use control::client::{CallError, ControlSink, Link};
-use ledger::{Checked, FactName, Report};
+use ledger::{Checked, FactName, Report, VerifyError};
 use stdx::{Backoff, SystemClock};
 
 use crate::server;
@@ -21,10 +20,9 @@ const TRIES: usize = 6;
 ///
 /// # Errors
 /// The spool cannot be read, or coderd cannot be asked.
-pub(crate) async fn run(options: &Options, dir: Option<PathBuf>) -> Result<bool> {
-    let dir = dir
-        .or_else(|| options.gateway_daemon.spool_dir.clone())
-        .context("there is no spool: set CODER_AI_GATEWAY_SPOOL_DIR or give --dir")?;
+pub(crate) async fn run(options: &Options) -> Result<bool> {
+    let dir = options.gateway_daemon.spool_dir.clone();
+    let dir = dir.context("there is no spool: set CODER_AI_GATEWAY_SPOOL_DIR or give --dir")?;
     let coderd = server::coderd(options)?;
     let link = Link::new(SystemClock::shared(), Duration::ZERO);
     let sink = Arc::new(ControlSink::new(coderd, link));
@@ -34,7 +32,12 @@ pub(crate) async fn run(options: &Options, dir: Option<PathBuf>) -> Result<bool>
         async move { ask(&sink, &facts).await }
     })
     .await
-    .map_err(|error| anyhow!("{}", stdx::chain(&error)))?;
+    .map_err(|error| match error {
+        VerifyError::Spool(error) => {
+            anyhow!("cannot read the spool {shown} (--dir or CODER_AI_GATEWAY_SPOOL_DIR): {error}")
+        }
+        VerifyError::Check(error) => anyhow!("cannot ask coderd what is stored: {error}"),
+    })?;
     print(&shown, &report);
     Ok(report.is_sound())
 }

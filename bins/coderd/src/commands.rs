@@ -8,6 +8,16 @@ use tokio::runtime::Runtime;
 
 use crate::{database, effect, server};
 
+/// What `coderd server --help` begins with.
+const USAGE: &str = "\
+Usage: coderd server [OPTIONS]
+       coderd server postgres-builtin-url [--raw-url] [OPTIONS]
+       coderd server postgres-builtin-serve [--raw-url] [OPTIONS]
+
+The first runs the server. The second prints how to connect to its own PostgreSQL server, the third runs
+that one alone.
+";
+
 /// `coderd server …`
 pub(crate) fn server(args: &[OsString]) -> Result<()> {
     let (command, rest) = match args.split_first() {
@@ -21,7 +31,7 @@ pub(crate) fn server(args: &[OsString]) -> Result<()> {
         rest.iter().filter(|arg| command.is_none() || *arg != "--raw-url").cloned().collect();
 
     let environment = Environment::of_process();
-    let loaded = process::read(Daemon::Coderd, &flags, &environment, &effect::effective())
+    let loaded = process::read(Daemon::Coderd, USAGE, &flags, &environment, &effect::effective())
         .map_err(|report| anyhow!("{report}"))?;
     let Some(loaded) = loaded else {
         return Ok(());

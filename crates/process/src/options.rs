@@ -2,7 +2,8 @@ use std::ffi::OsString;
 
 use config::{Daemon, Environment, Loaded, Report};
 
-/// Reads the options of `daemon` and says on the standard error what the operator should know. `effective`
+/// Reads the options of `daemon` and says on the standard error what the operator should know. `usage` says how
+/// the program is called and stands above the list of options that `--help` prints. `effective`
 /// names the fields of the option table, or whole parts of it (ending in a dot), on which this program
 /// acts. Nothing is returned when the options only asked for help or for the configuration to be written:
 /// that has been done.
@@ -11,13 +12,14 @@ use config::{Daemon, Environment, Loaded, Report};
 /// Everything that is wrong, at once.
 pub fn read(
     daemon: Daemon,
+    usage: &str,
     flags: &[OsString],
     environment: &Environment,
     effective: &[&str],
 ) -> Result<Option<Loaded>, Report> {
     let loaded = config::load(daemon, flags, environment)?;
     if loaded.help_requested {
-        print!("{}", config::help(daemon));
+        print!("{usage}\n{}", config::help(daemon));
         return Ok(None);
     }
     for warning in loaded.warnings.iter().chain(&without_effect(&loaded, effective)) {

@@ -4,10 +4,12 @@
 //! PostgreSQL server, and a provider that speaks the providers' own wire formats.
 
 pub mod db;
+mod outage;
 pub mod program;
 pub mod provider;
 pub mod relay;
 
 pub use db::TestDb;
+pub use outage::Outage;
 pub use program::Program;
 pub use relay::Relay;

@@ -55,6 +55,12 @@ impl Program {
         self.child.id()
     }
 
+    /// The file that has what it printed.
+    #[must_use]
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
     /// What it printed, with what earlier ones added to the same file.
     #[must_use]
     pub fn log(&self) -> String {

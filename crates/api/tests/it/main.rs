@@ -8,7 +8,6 @@ mod daemon;
 mod gateway;
 mod gateway_keys;
 mod interceptions;
-mod outage;
 mod recording;
 mod seeding;
 mod tokens;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use testkit::Outage;
 use testkit::provider::Options;
 use tokio::time::Instant;
 
 use crate::app::TestApp;
 use crate::gateway::{recorded, with, with_provider};
-use crate::outage::Outage;
 
 async fn ask(app: &TestApp, token: &str, words: u32, stream: bool) -> Response {
     let body = json!({
@@ -69,13 +69,13 @@ async fn requests_are_answered_while_the_database_is_away_and_recorded_when_it_i
     let (app, owner, provider) = with_provider().await;
     let token = owner.token("claude").await.token;
     assert_eq!(ask(&app, &token, 1, false).await.status(), StatusCode::OK);
-    let outage = Outage::begin(&app.db).await;
+    let outage = Outage::begin(&app.db).await.unwrap();
     for n in 0..10 {
         let answer = ask(&app, &token, 2 + n, n % 2 == 0).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(!answer.bytes().await.unwrap().is_empty());
     }
-    outage.end().await;
+    outage.end().await.unwrap();
     let list = recorded(&owner, 11).await;
     let mut seen: Vec<(String, i64)> = Vec::new();
     for row in list["results"].as_array().unwrap() {

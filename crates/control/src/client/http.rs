@@ -53,8 +53,11 @@ pub struct CoderdSettings {
 /// Why coderd cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum CoderdError {
-    /// The key holds characters that no header can carry.
-    #[error("the gateway key has characters that no key has: check CODER_AI_GATEWAY_KEY")]
+    /// What was given as the key cannot be one: another kind of token, or only a part of a key.
+    #[error(
+        "the gateway key is not \"cgw_\" and 39 letters and digits: set CODER_AI_GATEWAY_KEY or \
+         CODER_AI_GATEWAY_KEY_FILE to a key as coderd showed it"
+    )]
     Key,
     /// The URL cannot be asked.
     #[error("{0} is no URL of coderd: check CODER_URL")]
@@ -109,6 +112,9 @@ impl Coderd {
             "https" => false,
             _ => return Err(CoderdError::Url(url)),
         };
+        if !crypt::gateway_key::is_shaped(key.expose()) {
+            return Err(CoderdError::Key);
+        }
         let bearer = Secret::new(format!("Bearer {}", key.expose()));
         let mut authorization =
             HeaderValue::from_str(bearer.expose()).map_err(|_| CoderdError::Key)?;

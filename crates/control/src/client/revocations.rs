@@ -14,6 +14,10 @@ use crate::wire::{Heartbeat, SpoolDepth};
 /// How long coderd may keep a heartbeat waiting for news. Also how old its knowledge of the spool may get.
 const WAIT_SECONDS: u32 = 20;
 
+/// What to look at when coderd has never answered.
+const FIRST_HINT: &str =
+    "check CODER_URL; a proxy between that is asked without TLS must take HTTP/2";
+
 /// A running daemon, as coderd sees it.
 #[derive(Clone, Debug)]
 pub struct Replica {
@@ -132,7 +136,7 @@ impl Watch {
         let mut told = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let text = error.to_string();
         if *told != text {
-            tracing::warn!(error = text, "coderd does not answer yet");
+            tracing::warn!(error = text, hint = FIRST_HINT, "coderd does not answer yet");
             *told = text;
         }
     }

@@ -34,7 +34,7 @@ async fn every_kind_of_answer_is_told_apart() {
     let peer = Peer::new();
     let running = peer.start(0).await;
     let v = (VERSION_HEADER, VERSION);
-    let stranger = client(running.address, "cgw_other");
+    let stranger = client(running.address, "cgw_other0000000000000000000000000000000000");
     let error = within(stranger.resolve(&ask("t"))).await.unwrap_err();
     assert_eq!(error, CallError::Ended(Ended::Key("Unknown key".to_owned())));
 
@@ -109,7 +109,7 @@ async fn tls_is_spoken_with_whom_the_named_authority_vouches_for() {
     };
     for (settings, want) in [
         (settings("ftp://x", KEY, None), "is no URL of coderd: check CODER_URL"),
-        (settings("http://x", "a\nb", None), "characters that no key has"),
+        (settings("http://x", "a\nb", None), "is not \"cgw_\" and 39 letters and digits"),
         (settings("https://x", KEY, Some(dir.path().join("none"))), "(CODER_URL_CA_FILE)"),
         (settings("https://x", KEY, Some(key.clone())), "there is no certificate in it"),
     ] {

@@ -271,13 +271,12 @@ async fn after_a_short_absence_of_the_same_coderd_only_what_was_missed_is_forgot
 }
 
 #[tokio::test]
-async fn without_a_grace_nobody_is_served_longer_than_coderd_says() {
+async fn without_a_grace_nobody_is_served_while_coderd_is_away() {
     let world = World::with(Duration::ZERO, KEY).await;
     world.knows("t");
     world.who("t").await.unwrap();
+    assert!(world.identities.cached("t").is_some_and(|known| known.is_ok()));
     world.gone().await;
-    assert!(world.who("t").await.is_ok(), "still fresh");
-    world.clock.advance(Duration::from_secs(30));
     assert_eq!(world.who("t").await, Err(Refused::Unavailable));
 }
 
@@ -299,7 +298,7 @@ async fn a_coderd_without_its_database_is_as_good_as_away() {
 
 #[tokio::test]
 async fn a_refused_key_is_the_end() {
-    let world = World::with(GRACE, "cgw_unknown").await;
+    let world = World::with(GRACE, "cgw_unknown00000000000000000000000000000000").await;
     assert!(matches!(within(world.link.ended()).await, Ended::Key(_)));
     assert!(!world.link.is_connected());
 

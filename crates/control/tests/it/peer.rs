@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
-pub(crate) const KEY: &str = "cgw_test-key-of-the-test-peer";
+pub(crate) const KEY: &str = "cgw_testkeyofthetestpeer0000000000000000000";
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Waits, but not for ever: a test that hangs should say where.

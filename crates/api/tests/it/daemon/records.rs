@@ -6,6 +6,7 @@ use control::wire::{RECORDS_BYTES_MAX, RECORDS_MAX};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use stdx::ids::{FactId, InterceptionId, UserId};
+use testkit::Outage;
 use time::macros::datetime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -14,7 +15,6 @@ use uuid::Uuid;
 use super::{Daemon, daemon, read};
 use crate::app::TestApp;
 use crate::gateway_keys::create;
-use crate::outage::Outage;
 
 const MILLIS: u128 = 0x0190_0000_0000;
 
@@ -286,14 +286,14 @@ async fn while_the_database_is_away_nothing_is_taken_and_a_time_is_named() {
     let daemon = daemon(&app, &owner).await;
     let facts = exchanges(0..5);
     assert_eq!(send(&daemon, &facts[..6]).await.0, StatusCode::OK);
-    let outage = Outage::begin(&app.db).await;
+    let outage = Outage::begin(&app.db).await.unwrap();
     for path in ["/records", "/verify"] {
         let body = json!({ "batch_id": Uuid::nil(), "facts": facts });
         let answer = daemon.request(Method::POST, path).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.headers().contains_key("retry-after"));
     }
-    outage.end().await;
+    outage.end().await.unwrap();
     super::eventually("the batch is taken", async || {
         send(&daemon, &facts).await.0 == StatusCode::OK
     })

@@ -122,7 +122,9 @@ impl Known {
         let age = now - entry.confirmed_at;
         let younger_than = |limit: Duration| !age.is_negative() && age < limit;
         let suspected = self.is_suspected(entry);
-        if !suspected && younger_than(entry.cache) {
+        // Without coderd the grace is the limit, also when coderd had allowed for more.
+        let fresh = younger_than(entry.cache) && (connected || younger_than(self.grace));
+        if !suspected && fresh {
             return Verdict::Fresh;
         }
         if !connected || (!suspected && entry.is_held(now)) {

@@ -41,6 +41,23 @@ fn learnt(known: &Known) -> Arc<Entry> {
 }
 
 #[test]
+fn a_grace_shorter_than_the_cache_counts_too() {
+    use Verdict::{Ask, Fresh};
+    for (grace, seconds, connected, want) in [
+        (0, 0, false, Ask),
+        (0, 0, true, Fresh),
+        (10, 9, false, Fresh),
+        (10, 10, false, Ask),
+        (10, 29, true, Fresh),
+    ] {
+        let known = Known::new(IdentitySettings::default(), Duration::from_secs(grace));
+        let entry = learnt(&known);
+        let verdict = known.judge(&entry, at(seconds), connected);
+        assert_eq!(verdict, want, "{grace} {seconds} {connected}");
+    }
+}
+
+#[test]
 fn age_standing_and_expiry_decide() {
     use Verdict::{Ask, Fresh, Stale, Unconfirmed};
     let known = known();
