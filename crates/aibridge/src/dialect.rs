@@ -80,6 +80,8 @@ pub enum Fault {
     KeysLimited,
     /// Every key of the pool was refused.
     KeysRefused,
+    /// As many keys as one request may try were turned away; others are left.
+    AttemptsSpent,
     /// The provider could not be reached, broke off, or answered nonsense.
     Upstream,
     /// The provider did not answer in time.
@@ -122,6 +124,7 @@ impl Fault {
             Self::NotRecorded => Wording(503, "overloaded_error", SERVER, "recording_unavailable", E::ServerError),
             Self::KeysLimited => Wording(429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_exceeded", E::RateLimited),
             Self::KeysRefused => Wording(502, "api_error", SERVER, "provider_keys_refused", E::Unauthorized),
+            Self::AttemptsSpent => Wording(503, "overloaded_error", SERVER, "attempts_spent", E::Overloaded),
             Self::Upstream => Wording(502, "api_error", SERVER, "upstream_error", E::ServerError),
             Self::UpstreamTimeout => Wording(504, "timeout_error", SERVER, "upstream_timeout", E::Timeout),
             Self::Stopping => Wording(503, "overloaded_error", SERVER, "shutting_down", E::ServerError),
@@ -173,6 +176,7 @@ impl Fault {
                 | Self::RateLimited
                 | Self::CircuitOpen
                 | Self::KeysLimited
+                | Self::AttemptsSpent
         )
     }
 

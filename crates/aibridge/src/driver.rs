@@ -17,7 +17,7 @@ use crate::facts::ErrorType;
 use crate::limits::{Held, Limits};
 use crate::ports::BoxFuture;
 use crate::sse::{Piece, Splitter};
-use crate::wire::{Ended, Interceptor};
+use crate::wire::{Ended, Interceptor, Note};
 
 mod attempts;
 mod ledger;
@@ -82,6 +82,8 @@ pub(crate) struct Exchange {
     early: Option<Early>,
     /// Whether any byte of the answer has been released.
     relayed: bool,
+    /// Events of the answer that were relayed and too long to be understood.
+    overlong: usize,
 }
 
 /// The first bytes of an answer whose start is not durable yet. They may hold usage, which is recorded
@@ -98,15 +100,25 @@ impl Exchange {
         held: Held,
         ticket: Option<Ticket>,
     ) -> Self {
-        Self { interceptor, ledger, held, ticket, verdict: None, early: None, relayed: false }
+        Self {
+            interceptor,
+            ledger,
+            held,
+            ticket,
+            verdict: None,
+            early: None,
+            relayed: false,
+            overlong: 0,
+        }
     }
 
     fn understand_early(&mut self) {
         match self.early.take() {
             None => {}
             Some(Early { bytes, stream: false }) => self.interceptor.observe_body(&bytes),
-            Some(Early { bytes, stream: true }) => {
-                for piece in Splitter::new().push(bytes) {
+            Some(Early { mut bytes, stream: true }) => {
+                let mut splitter = Splitter::new();
+                while let Some(piece) = splitter.next_piece(&mut bytes) {
                     if let Piece::Frame(frame) | Piece::Late(frame) = piece {
                         self.interceptor.observe(&frame);
                     }
@@ -133,8 +145,21 @@ impl Exchange {
             };
             ticket.settle(self.verdict.unwrap_or(of_record));
         }
-        let settling = self.ledger.close(self.interceptor.take_notes(), error);
+        let mut notes = self.interceptor.take_notes();
+        if self.overlong > 0 {
+            mark_overlong(&mut notes, self.overlong);
+        }
+        let settling = self.ledger.close(notes, error);
         Ending { trailer: finish.trailer, failed, settling }
+    }
+}
+
+/// A record that may lack something says so.
+fn mark_overlong(notes: &mut [Note], events: usize) {
+    for note in notes {
+        if let Note::Tokens { metadata, .. } = note {
+            metadata.insert("events_omitted".to_owned(), events.into());
+        }
     }
 }
 

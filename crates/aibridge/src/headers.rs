@@ -157,6 +157,15 @@ pub fn for_passthrough_client(upstream: &HeaderMap) -> HeaderMap {
     headers
 }
 
+/// Whether a body is not what it says but has to be unpacked first.
+#[must_use]
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).into_iter().any(|value| {
+        let name = value.as_bytes().trim_ascii();
+        !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")
+    })
+}
+
 /// Whether a header of an intercepted request is not for the provider.
 fn stays_here(name: &str) -> bool {
     let tables = [&OURS[..], &TRANSPORT[..], &FORWARDING[..], &HOP_BY_HOP[..]];

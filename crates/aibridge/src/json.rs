@@ -128,6 +128,26 @@ impl<'a> View<'a> {
         found
     }
 
+    /// Several members of an object in one pass, each of which may be there once.
+    ///
+    /// # Errors
+    /// The first key that is there again.
+    pub fn single_fields<const N: usize>(
+        self,
+        keys: [&'static str; N],
+    ) -> Result<[Option<View<'a>>; N], &'static str> {
+        let mut found = [None; N];
+        for member in Members::of(self.text) {
+            let Some(value) = self.text.get(member.value.clone()) else { continue };
+            for (slot, key) in found.iter_mut().zip(keys) {
+                if member.is(self.text, key) && slot.replace(View { text: value }).is_some() {
+                    return Err(key);
+                }
+            }
+        }
+        Ok(found.map(|value| value.filter(|value| !value.is_null())))
+    }
+
     /// One member of an object, by the rules of [`View::fields`].
     #[must_use]
     pub fn field(self, key: &str) -> Option<View<'a>> {
@@ -239,6 +259,22 @@ mod tests {
         let [a, b, c] = view.fields(["a", "b", "c"]);
         assert_eq!(a.map(View::text), Some("3"));
         assert_eq!((b, c), (None, None));
+    }
+
+    #[test]
+    fn a_key_that_is_there_again_is_named_however_it_is_written() {
+        for (text, want) in [
+            (&br#"{"a":1,"b":null,"c":{"a":2,"a":3}}"#[..], Ok([Some("1"), None])),
+            (br#"{"x":1,"x":2}"#, Ok([None, None])),
+            (br#"{"a":1,"b":2,"a":1}"#, Err("a")),
+            (br#"{"b":null,"b":2}"#, Err("b")),
+            (br#"{"a":1,"\u0061":2}"#, Err("a")),
+            (b"[1]", Ok([None, None])),
+        ] {
+            let found = parse(text).unwrap().single_fields(["a", "b"]);
+            let found = found.map(|found| found.map(|view| view.map(View::text)));
+            assert_eq!(found, want, "{}", String::from_utf8_lossy(text));
+        }
     }
 
     #[test]

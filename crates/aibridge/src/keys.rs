@@ -9,7 +9,6 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use stdx::{Secret, mask};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 use crate::provider::AuthHeader;
 
@@ -17,6 +16,8 @@ use crate::provider::AuthHeader;
 pub const COOL_DOWN: Duration = Duration::from_mins(1);
 /// Longest pause after repeated refusals.
 pub const REFUSED_MAX: Duration = Duration::from_mins(10);
+/// Shortest pause after a rate limit: a provider that says "now" is not asked again at once all the same.
+pub const LIMITED_MIN: Duration = Duration::from_secs(1);
 /// Longest pause after a rate limit, whatever the provider asks for; then one request finds out.
 pub const LIMITED_MAX: Duration = Duration::from_hours(1);
 
@@ -84,7 +85,8 @@ impl Key {
     fn aside(&self, now: OffsetDateTime) -> Option<(Duration, Rejection)> {
         let (until, why) = self.state().aside?;
         let left = Duration::try_from(until - now).ok()?;
-        (!left.is_zero()).then_some((left, why))
+        // No pause is that long: the clock went back.
+        (!left.is_zero() && left <= LIMITED_MAX).then_some((left, why))
     }
 
     /// The provider accepted the key.
@@ -96,7 +98,9 @@ impl Key {
     pub fn rejected(&self, why: Rejection, retry_after: Option<Duration>, now: OffsetDateTime) {
         let mut state = self.state();
         let pause = match why {
-            Rejection::RateLimited => retry_after.unwrap_or(COOL_DOWN).min(LIMITED_MAX),
+            Rejection::RateLimited => {
+                retry_after.unwrap_or(COOL_DOWN).clamp(LIMITED_MIN, LIMITED_MAX)
+            }
             Rejection::Unauthorized | Rejection::Forbidden => {
                 let pause = COOL_DOWN.saturating_mul(1 << state.refusals.min(8));
                 state.refusals = state.refusals.saturating_add(1);
@@ -104,7 +108,8 @@ impl Key {
             }
         };
         let until = now + pause;
-        if state.aside.is_none_or(|(running, _)| running < until) {
+        let still = state.aside.filter(|(running, _)| *running - now <= LIMITED_MAX);
+        if still.is_none_or(|(running, _)| running < until) {
             state.aside = Some((until, why));
         }
     }
@@ -243,14 +248,14 @@ pub(crate) fn auth_header(auth: AuthHeader, secret: &str) -> (HeaderName, Header
     (name, value)
 }
 
-/// Reads `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
+/// Reads `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date in any of the three forms of HTTP.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    let at = OffsetDateTime::from(httpdate::parse_http_date(text).ok()?);
     Some(Duration::try_from(at - now).unwrap_or(Duration::ZERO))
 }
 
@@ -295,6 +300,28 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_that_says_now_or_never_is_asked_again_neither_at_once_nor_never() {
+        for (asked, rests) in [(0, LIMITED_MIN), (u64::MAX, LIMITED_MAX)] {
+            let pool = pool(&["a"]);
+            let (_, key) = pool.next(0, at(0)).unwrap();
+            key.rejected(Rejection::RateLimited, Some(Duration::from_secs(asked)), at(0));
+            let want = Exhausted { limited: true, retry_after: rests };
+            assert_eq!(pool.exhausted(at(0)), want, "{asked}");
+            assert!(pool.next(0, at(rests.as_secs())).is_some(), "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_keeps_no_key_away() {
+        let pool = pool(&["a"]);
+        let (_, key) = pool.next(0, at(0)).unwrap();
+        key.rejected(Rejection::RateLimited, Some(LIMITED_MAX), at(1_000_000));
+        assert!(pool.next(0, at(0)).is_some());
+        key.rejected(Rejection::RateLimited, None, at(0));
+        assert_eq!(pool.exhausted(at(0)).retry_after, COOL_DOWN);
+    }
+
+    #[test]
     fn exhaustion_is_a_limit_if_one_key_is_only_limited() {
         let pool = pool(&["a", "b"]);
         let (first, key) = pool.next(0, at(0)).unwrap();
@@ -323,7 +350,11 @@ mod tests {
         for (text, want) in [
             ("7", Some(7)),
             ("Thu, 01 Jan 1970 00:01:40 GMT", Some(90)),
+            ("Thursday, 01-Jan-70 00:01:40 GMT", Some(90)),
+            ("Thu Jan  1 00:01:40 1970", Some(90)),
             ("Thu, 01 Jan 1970 00:00:01 GMT", Some(0)),
+            ("", None),
+            ("99999999999999999999", None),
             ("soon", None),
             ("-1", None),
         ] {

@@ -25,7 +25,7 @@ pub(crate) struct Failure {
     pub(crate) fault: Fault,
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
-    /// Whether the provider was asked.
+    /// Whether the provider was asked and said something about its health.
     pub(crate) asked: bool,
 }
 
@@ -50,7 +50,7 @@ impl Failure {
     pub(crate) const fn verdict(&self) -> Verdict {
         match self.fault {
             Fault::Upstream | Fault::UpstreamTimeout => Verdict::Ill,
-            Fault::KeysLimited if self.asked => Verdict::Ill,
+            Fault::KeysLimited | Fault::AttemptsSpent if self.asked => Verdict::Ill,
             _ => Verdict::Nothing,
         }
     }
@@ -146,7 +146,7 @@ impl Keys<'_> {
             let request = make((own.name.clone(), own.value.clone()));
             return self.once(request).await;
         }
-        let (mut from, mut attempts) = (0, 0);
+        let (mut from, mut attempts, mut limited) = (0, 0, false);
         while attempts < ATTEMPTS_MAX
             && let Some((at, key)) = pool.next(from, self.clock.now())
         {
@@ -160,6 +160,7 @@ impl Keys<'_> {
             };
             let now = self.clock.now();
             key.rejected(why, retry_after(answer.headers(), now), now);
+            limited |= why == Rejection::RateLimited;
             self.metrics.key_rejected(&self.provider.name, why);
             tracing::warn!(
                 provider = self.provider.name,
@@ -175,13 +176,23 @@ impl Keys<'_> {
         if attempts > 0 {
             self.metrics.attempts(&self.provider.name, attempts);
         }
-        Err(self.exhausted(attempts > 0))
+        if attempts == ATTEMPTS_MAX && pool.next(from, self.clock.now()).is_some() {
+            let message = format!(
+                "provider {:?} turned away {ATTEMPTS_MAX} keys, as many as one request tries; others are left, \
+                 so try again shortly",
+                self.provider.name
+            );
+            return Err(Failure { asked: limited, ..Failure::new(Fault::AttemptsSpent, message) });
+        }
+        Err(self.exhausted(attempts > 0, limited))
     }
 
-    fn exhausted(&self, asked: bool) -> Failure {
+    /// `limited` tells that this request met a key that is only rate limited; its pause may be over.
+    fn exhausted(&self, asked: bool, limited: bool) -> Failure {
         let exhausted = self.provider.pool.exhausted(self.clock.now());
-        self.metrics.pool_exhausted(&self.provider.name, exhausted.limited);
-        let (fault, message) = if exhausted.limited {
+        let limited = limited || exhausted.limited;
+        self.metrics.pool_exhausted(&self.provider.name, limited);
+        let (fault, message) = if limited {
             (Fault::KeysLimited, "all configured keys are rate-limited")
         } else {
             (Fault::KeysRefused, "all configured keys failed authentication")

@@ -17,7 +17,7 @@ use crate::breaker::Verdict;
 use crate::dialect::{Fault, error_type_of};
 use crate::facts::ErrorType;
 use crate::gateway::Body;
-use crate::headers::{INTERCEPTION_ID, for_client};
+use crate::headers::{INTERCEPTION_ID, for_client, is_encoded};
 use crate::limits::Held;
 use crate::upstream::RequestBody;
 use crate::wire::Ended;
@@ -124,6 +124,13 @@ async fn begin(
             let message = format!(
                 "provider {provider:?} answered with a redirect ({status}), which is never followed; its \
                  base_url needs to be corrected"
+            );
+            return Err(Failure::new(Fault::Upstream, message));
+        }
+        if head.status.is_success() && is_encoded(&head.headers) {
+            let message = format!(
+                "provider {provider:?} compressed its answer although it was asked not to, so the answer \
+                 cannot be recorded"
             );
             return Err(Failure::new(Fault::Upstream, message));
         }

@@ -18,6 +18,8 @@ use crate::wire::{Ended, Relay};
 
 /// Frames that are relayed at most before they are understood.
 const UNREAD_MAX: usize = 64;
+/// An unfinished event counts as memory from this length on.
+const COUNTED_BYTES: usize = 64 * 1024;
 /// Bytes of events without data that go out together.
 const QUIET_BYTES: usize = 16 * 1024;
 /// How long the provider may take to end its body after the last event. The client does not wait for it, but
@@ -41,6 +43,8 @@ pub(super) struct StreamBody {
     last: Option<Bytes>,
     /// Whether the server had a chance to write out what was released before it is understood.
     flushed: bool,
+    /// Bytes of an unfinished event that count as memory.
+    counted: usize,
     last_heard: Instant,
     last_sent: Instant,
     tick: Pin<Box<Sleep>>,
@@ -80,6 +84,7 @@ impl StreamBody {
             unread: Vec::new(),
             last: None,
             flushed: false,
+            counted: 0,
             last_heard: now,
             last_sent: now,
             tick: Box::pin(sleep_until(first_look)),
@@ -149,9 +154,20 @@ impl StreamBody {
         }
     }
 
+    /// Counts what is kept of an event that goes on.
+    fn count_held(&mut self) {
+        let kept = self.splitter.held_bytes();
+        let counted = if kept < COUNTED_BYTES { 0 } else { kept };
+        if counted != self.counted {
+            self.counted = counted;
+            self.exchange.held.set(counted);
+        }
+    }
+
     fn finish(&mut self, ended: Ended) {
         self.understand();
         self.splitter.finish();
+        self.exchange.overlong = self.splitter.overlong();
         let ending = self.exchange.end(ended, None);
         // A stream that was cut short must not look complete: either the API's own error event says so,
         // or the connection is broken.
@@ -175,22 +191,21 @@ impl StreamBody {
 
     /// The client has everything. Reads on, so that the connection to the provider can be used again.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        loop {
-            match Pin::new(&mut self.upstream).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
+        // Also if the provider never stops sending.
+        while self.tick.as_mut().poll(cx).is_pending() {
+            match ready!(Pin::new(&mut self.upstream).poll_frame(cx)) {
+                Some(Ok(frame)) => {
                     if let Ok(chunk) = frame.into_data()
                         && !chunk.is_empty()
                     {
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
                     }
                 }
-                Poll::Pending if self.tick.as_mut().poll(cx).is_pending() => return Poll::Pending,
-                Poll::Ready(Some(Err(_)) | None) | Poll::Pending => {
-                    self.phase = Phase::Done;
-                    return Poll::Ready(None);
-                }
+                Some(Err(_)) | None => break,
             }
         }
+        self.phase = Phase::Done;
+        Poll::Ready(None)
     }
 
     /// Nothing came from upstream: is it time for a keep-alive, or to give up?
@@ -286,6 +301,7 @@ impl http_body::Body for StreamBody {
                 this.finish(Ended::Closed);
                 continue;
             }
+            this.count_held();
             match Pin::new(&mut this.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(chunk) = frame.into_data() {
@@ -313,9 +329,11 @@ impl Drop for StreamBody {
         // What has come is charged, whether the client took it or not.
         loop {
             self.understand();
+            self.out.clear();
             if !self.take() {
-                return;
+                break;
             }
         }
+        self.exchange.overlong = self.splitter.overlong();
     }
 }

@@ -140,6 +140,11 @@ impl WholeBody {
     /// Upstream is done. What it said is understood at once, or, if that takes long, beside this thread.
     fn close(&mut self) {
         let Some(body) = std::mem::replace(&mut self.copy, Copy::None).freeze() else {
+            self.refusal.get_or_insert_with(|| {
+                let text =
+                    "the answer is longer than 64 MiB: it was passed on, its usage is not known";
+                (ErrorType::Unknown, text.to_owned())
+            });
             return self.finish(Ended::Closed);
         };
         match self.exchange.take() {

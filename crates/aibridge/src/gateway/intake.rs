@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::ClientBody;
 use crate::dialect::Fault;
 use crate::driver::Failure;
+use crate::headers::is_encoded;
 use crate::limits::{Held, NoRoom};
 
 /// Largest request body in bytes.
@@ -73,13 +74,9 @@ impl From<NoRoom> for Unread {
 
 /// Compressed bodies cannot be read, and what cannot be read is not relayed.
 fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {
-    for value in headers.get_all(header::CONTENT_ENCODING) {
-        let name = String::from_utf8_lossy(value.as_bytes());
-        if !name.trim().is_empty() && !name.trim().eq_ignore_ascii_case("identity") {
-            let message =
-                "Content-Encoding is not supported for requests; send the body uncompressed";
-            return Err(Failure::new(Fault::EncodedBody, message));
-        }
+    if is_encoded(headers) {
+        let message = "Content-Encoding is not supported for requests; send the body uncompressed";
+        return Err(Failure::new(Fault::EncodedBody, message));
     }
     Ok(())
 }

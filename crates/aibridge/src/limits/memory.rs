@@ -63,6 +63,12 @@ impl Held {
         self.memory.held.fetch_add(more as u64, Ordering::Relaxed);
     }
 
+    /// Holds `bytes` in all from now on, as [`Self::add`] does.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        self.release();
+        self.add(bytes);
+    }
+
     /// Holds nothing any more.
     pub(crate) fn release(&mut self) {
         self.memory.held.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
@@ -91,6 +97,10 @@ mod tests {
         assert_eq!(memory.held(), 50);
         two.add(1000);
         assert_eq!(one.resize(11), Err(NoRoom), "answers count, too");
+        two.set(2000);
+        assert_eq!(memory.held(), 2010);
+        two.set(0);
+        assert_eq!(memory.held(), 10);
         drop(two);
         assert_eq!((one.resize(100), memory.held()), (Ok(()), 100));
         drop(one);

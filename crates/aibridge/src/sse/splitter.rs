@@ -57,6 +57,7 @@ pub struct Splitter {
     first: bool,
     hold_bytes_max: usize,
     parse_bytes_max: usize,
+    overlong: usize,
     /// Handed out next: one step of the splitter makes two pieces at most.
     second: Option<Piece>,
 }
@@ -85,6 +86,7 @@ impl Splitter {
             first: true,
             hold_bytes_max,
             parse_bytes_max: parse_bytes_max.max(hold_bytes_max),
+            overlong: 0,
             second: None,
         }
     }
@@ -141,6 +143,12 @@ impl Splitter {
     #[must_use]
     pub fn is_torn(&self) -> bool {
         self.mode != Mode::Hold
+    }
+
+    /// How many events were too long to be handed out as a [`Frame`].
+    #[must_use]
+    pub const fn overlong(&self) -> usize {
+        self.overlong
     }
 
     /// How many bytes of the unfinished event are kept. Never more than the larger of the two limits.
@@ -213,6 +221,7 @@ impl Splitter {
                     let raw = self.held.split().freeze();
                     Piece::Late(self.frame(raw))
                 });
+                self.overlong += usize::from(!fits);
                 self.held = BytesMut::new();
                 if part.is_empty() {
                     late
@@ -256,6 +265,7 @@ impl Splitter {
             Mode::Keep => {
                 self.held = BytesMut::new();
                 self.mode = Mode::Skip;
+                self.overlong += 1;
                 Some(Piece::Raw(part))
             }
             Mode::Skip => Some(Piece::Raw(part)),

@@ -29,6 +29,18 @@ pub(super) fn open(body: &[u8]) -> Result<View<'_>, BadRequest> {
     }
 }
 
+/// What the gateway reads of a request. Readers differ in which of two members with one key they take, so
+/// what is recorded, priced or allowed would not be what the provider does.
+pub(super) fn members<'a, const N: usize>(
+    root: View<'a>,
+    keys: [&'static str; N],
+) -> Result<[Option<View<'a>>; N], BadRequest> {
+    root.single_fields(keys).map_err(|key| {
+        let message = format!("`{key}` is in the request more than once; send it once");
+        malformed(Some(key), message)
+    })
+}
+
 /// The member `model`.
 pub(super) fn model(value: Option<View<'_>>) -> Result<String, BadRequest> {
     let Some(value) = value else { return Ok(UNKNOWN_MODEL.to_owned()) };

@@ -29,7 +29,7 @@ enum Gets {
 }
 
 /// One cell of the matrix.
-struct Cell {
+pub(crate) struct Cell {
     gets: Gets,
     /// Seconds of `Retry-After`.
     pause: Option<std::ops::RangeInclusive<u64>>,
@@ -70,7 +70,7 @@ const EVENT: &str = "server_error the provider sent an event that is not JSON";
 const NO_ANSWER: &str = "server_error the provider's answer is not a JSON object of this API";
 
 /// The faults that make one request of a pool of one key fail or succeed.
-fn matrix(api: &Api, stream: bool) -> Vec<(&'static str, Cell)> {
+pub(crate) fn matrix(api: &Api, stream: bool) -> Vec<(&'static str, Cell)> {
     use Gets::{Broken, ErrorEvent, Good, Ours, Verbatim};
     let anthropic = api.kind == Anthropic;
     let responses = api.path.ends_with("responses");
@@ -148,13 +148,13 @@ fn matrix(api: &Api, stream: bool) -> Vec<(&'static str, Cell)> {
 }
 
 /// A gateway in which nothing may leak, before a provider that fails on purpose.
-struct Stage {
-    world: World,
+pub(crate) struct Stage {
+    pub(crate) world: World,
     provider: FakeProvider,
 }
 
 impl Stage {
-    async fn new(api: &Api, keys: &[&str], patience: Duration) -> Self {
+    pub(crate) async fn new(api: &Api, keys: &[&str], patience: Duration) -> Self {
         let world = World::with(|settings| {
             settings.limits.max_concurrency = 1;
             settings.timeouts.first_byte = patience;
@@ -167,7 +167,7 @@ impl Stage {
         Self { world, provider }
     }
 
-    async fn ask(&self, api: &Api, stream: bool, fault: Option<&str>) -> Answer {
+    pub(crate) async fn ask(&self, api: &Api, stream: bool, fault: Option<&str>) -> Answer {
         within(self.world.ask(request(api, stream, fault))).await
     }
 
@@ -379,21 +379,6 @@ async fn of_two_keys_of_which_one_is_dead_the_other_answers() {
             }
             stage.assert_well(&api, stream, &about).await;
         }
-    }
-}
-
-#[tokio::test]
-async fn a_request_is_tried_with_no_more_than_five_keys() {
-    let keys: Vec<String> = (0..9).map(|number| format!("sk-number-{number:020}")).collect();
-    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    for api in apis() {
-        let stage = Stage::new(&api, &keys, Duration::from_secs(30)).await;
-        let answer = stage.ask(&api, true, Some("rate-limited:5")).await;
-        assert_eq!(answer.status, 429);
-        assert_eq!(stage.provider.served().len(), 5);
-        // The next request goes on with the others.
-        stage.assert_well(&api, true, api.path).await;
-        assert_eq!(stage.provider.served().len(), 6);
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use aibridge::BreakerSettings;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::apis::{apis, reply, sends};
-use crate::ports::Mood;
-use crate::upstream::{Step, send};
-use crate::world::{chunk, post, within};
+use crate::apis::{Api, apis, reply, sends};
+use crate::ports::{Mood, TOKEN};
+use crate::upstream::{Reply, Step, Upstream, send};
+use crate::world::{World, chunk, post, row, within};
 
 const GONE: &str = r#"end "..." client_gone the client left before the answer was complete"#;
 
@@ -193,6 +196,140 @@ async fn a_slow_client_slows_the_provider_down_and_loses_nothing() {
             assert_eq!(read, first.len() + PIECES * PIECE + rest.len(), "{}", api.path);
             let want = api.book_of_answer(stream, r#"end "..." ok"#);
             assert_eq!(world.book.lines(), want, "{} stream={stream}", api.path);
+        }
+    }
+}
+
+/// The request on a socket, of its body only the first `sent` bytes.
+async fn begin(world: &World, api: &Api, stream: bool, sent: Option<usize>) -> TcpStream {
+    let mut socket = TcpStream::connect(world.serve().await).await.unwrap();
+    let body = api.request(stream);
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\nx-api-key: {TOKEN}\r\ncontent-length: {}\r\n\r\n",
+        api.path,
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let sent = &body.as_bytes()[..sent.unwrap_or(body.len())];
+    socket.write_all(sent).await.unwrap();
+    socket
+}
+
+/// Waits until nothing is taken and nothing held any more.
+async fn assert_all_given_back(world: &World, about: &str) {
+    let gauges = || {
+        let gauge = |name: &str| world.metric(&format!("coder_ai_gateway_{name}"));
+        [world.in_flight(), gauge("slots_taken"), gauge("held_bytes")]
+    };
+    let given_back = async {
+        while gauges() != [0, 0, 0] {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(20);
+    let waited = tokio::time::timeout(limit, given_back).await;
+    assert!(waited.is_ok(), "{about}: {:?}", gauges());
+}
+
+async fn world_of_one_place(api: &Api, reply: Reply) -> (World, Upstream) {
+    let world = World::with(|settings| settings.limits.max_concurrency = 1);
+    let provider = Upstream::always(&world.lifecycle, reply).await;
+    world.install(&[row(api.kind, "p", &provider.url(api.base), &["k"])]);
+    (world, provider)
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_while_it_sends_its_body_leaves_no_trace() {
+    for api in apis() {
+        for stream in [false, true] {
+            let (world, provider) = world_of_one_place(&api, reply(stream, vec![])).await;
+            let socket = begin(&world, &api, stream, Some(20)).await;
+            within(async {
+                while world.metric("coder_ai_gateway_held_bytes") == 0 {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            assert_eq!(world.metric("coder_ai_gateway_slots_taken"), 1);
+            drop(socket);
+            assert_all_given_back(&world, api.path).await;
+            assert!(provider.seen().is_empty() && world.book.facts().is_empty(), "{}", api.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_before_or_in_its_answer_gives_everything_back() {
+    for api in apis() {
+        for stream in [false, true] {
+            let first = if stream { api.frames[0].as_str() } else { &api.body[..20] };
+            // Of a blocking answer a piece is passed on when the next one is there.
+            let second = if stream { ": quiet\n\n" } else { &api.body[20..40] };
+            let before = Reply { before: vec![Step::Hang], ..reply(stream, vec![]) };
+            let amid = reply(stream, vec![send(first), send(second), Step::Hang]);
+            for (answer, begun) in [(before, false), (amid, true)] {
+                let about = format!("{} stream={stream} begun={begun}", api.path);
+                let (world, provider) = world_of_one_place(&api, answer).await;
+                let mut socket = begin(&world, &api, stream, None).await;
+                provider.arrived().await;
+                let mut seen = Vec::new();
+                while begun && !String::from_utf8_lossy(&seen).contains(first) {
+                    let mut part = [0; 1024];
+                    let read = within(socket.read(&mut part)).await.unwrap();
+                    assert!(read > 0, "{about}: {}", String::from_utf8_lossy(&seen));
+                    seen.extend_from_slice(&part[..read]);
+                }
+                drop(socket);
+                provider.cancelled().await;
+                let lines = world.book.ended().await;
+                assert_eq!(lines.last().unwrap(), GONE, "{about}");
+                let partial = lines.iter().any(|line| line.ends_with("partial=true"));
+                let told = stream && begun && api.early_tokens.is_some();
+                assert_eq!(partial, told, "{about}: {lines:?}");
+                assert_all_given_back(&world, &about).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_tries_a_circuit_leaves_the_try_to_the_next() {
+    for api in apis() {
+        for stream in [false, true] {
+            let world = World::with(|settings| {
+                settings.breaker = Some(BreakerSettings {
+                    failure_threshold: 1,
+                    timeout: std::time::Duration::ZERO,
+                    max_requests: 1,
+                    ..BreakerSettings::default()
+                });
+            });
+            let pieces = if stream { api.frames.clone() } else { vec![api.body.to_owned()] };
+            let well = reply(stream, sends(&pieces));
+            let silent = Reply { before: vec![Step::Hang], ..well.clone() };
+            let provider = Upstream::start(&world.lifecycle, move |number, _| match number {
+                0 => Reply::json(503, "{}"),
+                1 => silent.clone(),
+                _ => well.clone(),
+            })
+            .await;
+            world.install(&[row(api.kind, "p", &provider.url(api.base), &["k"])]);
+            let request = || post(api.path, &api.request(stream));
+            assert_eq!(world.ask(request()).await.status, 503);
+            provider.arrived().await;
+            tokio::select! {
+                _ = world.gateway.handle(request()) => panic!("there is no answer"),
+                () = async {
+                    provider.arrived().await;
+                    // While one tries, others do not.
+                    assert_eq!(world.ask(request()).await.header("x-coder-error-code"), Some("circuit_open"));
+                } => {}
+            }
+            provider.cancelled().await;
+            let answer = world.ask(request()).await;
+            assert_eq!((answer.status, answer.whole), (200, true), "{}", api.path);
+            assert_eq!(provider.seen().len(), 3);
+            assert_all_given_back(&world, api.path).await;
         }
     }
 }

@@ -10,12 +10,23 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::apis::{apis, reply};
+use crate::faults::{Stage, matrix};
 use crate::upstream::{Reply, Step, Upstream, send};
-use crate::world::{World, post, row, with};
+use crate::world::{Answer, World, post, row, with};
 
 /// Keeps every field of every event as text.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+struct Log(Arc<Mutex<String>>, Of);
+
+/// Whose events are kept.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Of {
+    /// The gateway's.
+    #[default]
+    Gateway,
+    /// Those of everything it is made of, too.
+    All,
+}
 
 impl Visit for Log {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -25,14 +36,17 @@ impl Visit for Log {
 
 impl Subscriber for Log {
     fn enabled(&self, of: &Metadata<'_>) -> bool {
-        of.target().starts_with("aibridge")
+        self.1 == Of::All || of.target().starts_with("aibridge")
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        span.record(&mut self.clone());
         Id::from_u64(1)
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut self.clone());
+    }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
@@ -121,4 +135,40 @@ async fn logs_name_causes_and_hold_neither_secrets_nor_words_of_people() {
     }
     assert!(!text.contains("planted") && !text.contains("secretsecret"), "{text}");
     assert!(text.lines().all(|line| line.len() < 1000), "{text}");
+}
+
+#[tokio::test]
+async fn whatever_fails_no_level_of_any_log_holds_a_secret_or_a_word_of_the_exchange() {
+    const KEYS: [&str; 2] = ["sk-planted-key-0000000000000001", "sk-planted-key-0000000000000002"];
+    let log = Log(Arc::default(), Of::All);
+    let _guard = tracing::subscriber::set_default(log.clone());
+    for api in apis() {
+        for stream in [false, true] {
+            let mut faults: Vec<&str> =
+                matrix(&api, stream).into_iter().map(|(fault, _)| fault).collect();
+            faults.extend(["flapping:1", "dead-key:sk-planted-key-0000000000000001"]);
+            for fault in faults {
+                let stage = Stage::new(&api, &KEYS, Duration::from_millis(150)).await;
+                let answers = [
+                    stage.ask(&api, stream, Some(fault)).await,
+                    stage.ask(&api, stream, None).await,
+                ];
+                let text = std::mem::take(&mut *log.0.lock().unwrap());
+                let about = format!("{fault} {} stream={stream}", api.path);
+                assert!(text.contains("interception started"), "{about}: nothing was logged");
+                for secret in ["planted", "secretsecret", "Hello there", "prompt is too long"] {
+                    let line = text.lines().find(|line| line.contains(secret));
+                    assert_eq!(line, None, "{about}");
+                }
+                // What the provider said, in pieces long enough not to be a coincidence.
+                let theirs = |answer: &&Answer| answer.header("x-coder-error-code").is_none();
+                let [failed, good] = &answers;
+                let failed = Some(failed).filter(|answer| theirs(answer) && answer.status != 200);
+                let good = Some(good).filter(theirs);
+                for said in failed.into_iter().chain(good).flat_map(|a| a.body.split('"')) {
+                    assert!(said.len() < 16 || !text.contains(said), "{about}: {said}");
+                }
+            }
+        }
+    }
 }

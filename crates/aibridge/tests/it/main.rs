@@ -10,6 +10,7 @@
 mod apis;
 mod breaker;
 mod broken;
+mod events;
 mod failing;
 mod faults;
 mod happy;
@@ -18,6 +19,7 @@ mod leaving;
 mod limits;
 mod logs;
 mod passing;
+mod pauses;
 mod pool;
 mod ports;
 mod records;

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::apis::{Api, Wording, apis};
 use crate::ports::TOKEN;
 use crate::upstream::Reply;
-use crate::world::{World, request, row, with, within};
+use crate::world::{World, post, request, row, with, within};
 
 const JSON: &str = "application/json";
 
@@ -196,5 +196,67 @@ async fn a_request_body_that_breaks_off_is_400_and_leaves_no_trace() {
         let want = api.error(INVALID, "the request body broke off");
         assert_eq!((answer.status, answer.body), (400, want));
         assert!(provider.seen().is_empty() && world.book.facts().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_readers_could_take_for_different_things_are_refused() {
+    const ENCODED: Wording =
+        Wording("invalid_request_error", "invalid_request_error", "unsupported_content_encoding");
+    let not_utf8 =
+        "the request body is not valid JSON: invalid UTF-8 at line 1 column 14; send a JSON object";
+    let twice = |key: &str| format!("`{key}` is in the request more than once; send it once");
+    let deep = "[".repeat(1 << 20);
+    let endless = format!("{{\"model\":\"m\",\"x\":{deep}");
+    let column = endless.len();
+    let cut = format!(
+        "the request body is not valid JSON: EOF while parsing a list at line 1 column {column}; send a JSON \
+         object"
+    );
+    let packed = "Content-Encoding is not supported for requests; send the body uncompressed";
+    for api in apis() {
+        let (world, provider) = api.world(Reply::json(200, api.body)).await;
+        let whole = api.request(true);
+        let with = |more: &str| whole.replacen('{', &format!("{{{more},"), 1).into_bytes();
+        for (body, encoding, status, wording, message) in [
+            (b"{\"model\":\"m\",\xff}".to_vec(), None, 400, INVALID, not_utf8.to_owned()),
+            (with(r#""model":"other""#), None, 400, INVALID, twice("model")),
+            (with(r#""mode\u006c":null"#), None, 400, INVALID, twice("model")),
+            (with(r#""stream":false"#), None, 400, INVALID, twice("stream")),
+            (endless.clone().into_bytes(), None, 400, INVALID, cut.clone()),
+            (whole.clone().into_bytes(), Some("gzip"), 415, ENCODED, packed.to_owned()),
+            (b"\x1f\x8b\x08".to_vec(), Some("identity, gzip"), 415, ENCODED, packed.to_owned()),
+        ] {
+            let about = format!("{} {message}", api.path);
+            let mut request = Request::post(api.path).header("x-api-key", TOKEN);
+            if let Some(encoding) = encoding {
+                request = request.header("content-encoding", encoding);
+            }
+            let request = request.body(http_body_util::Full::new(body.into())).unwrap();
+            let answer = world.ask(request).await;
+            let got = (answer.status, answer.header("content-type"), answer.body.as_str());
+            assert_eq!(got, (status, Some(JSON), &*api.error(wording, &message)), "{about}");
+            assert_eq!(answer.header("x-coder-error-code"), Some(wording.2), "{about}");
+        }
+        assert!(provider.seen().is_empty() && world.book.facts().is_empty(), "{}", api.path);
+        assert_eq!(world.metric("coder_ai_gateway_held_bytes"), 0);
+
+        // Depth alone is the provider's business, and costs nothing here.
+        let deep = format!("\"x\":{deep}{}", "]".repeat(1 << 20));
+        let answer = world.ask(post(api.path, std::str::from_utf8(&with(&deep)).unwrap())).await;
+        assert_eq!((answer.status, provider.seen().len()), (200, 1), "{}", api.path);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_model_is_recorded_as_such_and_judged_by_the_provider() {
+    for api in apis() {
+        let (world, provider) = api.world(Reply::json(400, "{}")).await;
+        let body = api.request(false).replacen(r#""model":"m","#, "", 1);
+        assert_eq!(world.ask(post(api.path, &body)).await.status, 400, "{}", api.path);
+        assert!(provider.only().body == body);
+        let lines = world.book.lines();
+        assert!(lines[0].contains(" p coder-aibridge-unknown "), "{lines:?}");
+        assert_eq!(lines.last().unwrap(), r#"end "..." bad_request provider p answered 400"#);
     }
 }

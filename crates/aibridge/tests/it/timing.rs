@@ -67,7 +67,7 @@ async fn a_stream_that_falls_silent_ends_with_an_error_event() {
 async fn a_blocking_answer_that_stalls_is_cut() {
     let mut reply = Reply::stream(vec![send(&MESSAGE[..50]), Step::Hang]);
     reply.headers = vec![("content-type", "application/json".to_owned())];
-    let (world, _provider) = world(Anthropic, reply, |limits| limits.blocking = SOON).await;
+    let (world, _provider) = world(Anthropic, reply, |limits| limits.blocking = 10 * SOON).await;
     let answer = world.ask(post("/p/v1/messages", BLOCKING)).await;
     assert!(!answer.whole, "{answer:?}");
     let end = world.book.lines().pop().unwrap();

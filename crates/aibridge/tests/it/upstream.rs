@@ -25,6 +25,8 @@ use crate::world::within;
 pub(crate) enum Step {
     /// Sends bytes.
     Send(Bytes),
+    /// Sends these bytes again and again for ever.
+    Repeat(Bytes),
     /// Waits for a permit.
     Wait(Arc<Semaphore>),
     /// Breaks the connection.
@@ -241,7 +243,7 @@ async fn answer(
             Step::Wait(gate) => gate.acquire().await.unwrap().forget(),
             Step::Hang => std::future::pending().await,
             Step::Break => return Err(Broken),
-            Step::Send(_) => panic!("{step:?} before the head"),
+            Step::Send(_) | Step::Repeat(_) => panic!("{step:?} before the head"),
         }
     }
     let mut response = Response::builder().status(StatusCode::from_u16(reply.status).unwrap());
@@ -276,6 +278,10 @@ fn play(
                 Some(Step::Send(bytes)) => {
                     inner.sent.fetch_add(bytes.len(), Ordering::SeqCst);
                     return Some((Ok(Frame::data(bytes)), (inner, steps, guard)));
+                }
+                Some(Step::Repeat(bytes)) => {
+                    steps.push_front(Step::Repeat(bytes.clone()));
+                    steps.push_front(Step::Send(bytes));
                 }
                 Some(Step::Wait(gate)) => gate.acquire().await.unwrap().forget(),
                 Some(Step::Break) => {

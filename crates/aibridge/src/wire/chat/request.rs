@@ -3,7 +3,7 @@
 use crate::json::{self, View};
 use crate::prompt;
 use crate::wire::request::{
-    asked_for, flag, identifier, is, is_instruction, malformed, model, open,
+    asked_for, flag, identifier, is, is_instruction, malformed, members, model, open,
 };
 use crate::wire::{Asked, BadRequest};
 
@@ -18,7 +18,7 @@ pub(super) struct Read {
 pub(super) fn read(body: &[u8]) -> Result<Read, BadRequest> {
     let root = open(body)?;
     let [name, stream, options, messages] =
-        root.fields(["model", "stream", "stream_options", "messages"]);
+        members(root, ["model", "stream", "stream_options", "messages"])?;
     let last = messages.map(|list| list.last_items(prompt::LOOK_BACK_MAX)).unwrap_or_default();
     let asked = Asked {
         model: model(name)?,

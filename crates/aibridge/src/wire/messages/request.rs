@@ -2,12 +2,12 @@
 
 use crate::json::View;
 use crate::prompt;
-use crate::wire::request::{asked_for, flag, identifier, is, is_instruction, model, open};
+use crate::wire::request::{asked_for, flag, identifier, is, is_instruction, members, model, open};
 use crate::wire::{Asked, BadRequest};
 
 /// Reads the request.
 pub(super) fn read(body: &[u8]) -> Result<Asked, BadRequest> {
-    let [name, stream, messages] = open(body)?.fields(["model", "stream", "messages"]);
+    let [name, stream, messages] = members(open(body)?, ["model", "stream", "messages"])?;
     let last = messages.map(|list| list.last_items(prompt::LOOK_BACK_MAX)).unwrap_or_default();
     Ok(Asked {
         model: model(name)?,

@@ -3,7 +3,7 @@
 use crate::json::View;
 use crate::prompt;
 use crate::wire::request::{
-    asked_for, flag, identifier, is, is_instruction, malformed, model, open,
+    asked_for, flag, identifier, is, is_instruction, malformed, members, model, open,
 };
 use crate::wire::{Asked, BadRequest, BadRequestKind};
 
@@ -13,7 +13,7 @@ const NO_BACKGROUND: &str = "background requests are currently not supported by 
 /// Reads the request.
 pub(super) fn read(body: &[u8]) -> Result<Asked, BadRequest> {
     let [name, stream, background, input] =
-        open(body)?.fields(["model", "stream", "background", "input"]);
+        members(open(body)?, ["model", "stream", "background", "input"])?;
     let (model, stream) = (model(name)?, flag(stream, "stream")?);
     if flag(background, "background")? {
         return Err(BadRequest {
