@@ -105,7 +105,8 @@ pub(crate) fn run(tree: &Tree, part: &Part) -> Result<()> {
         .mode(0o711)
         .create(&dir)
         .with_context(|| format!("cannot make {}", dir.display()))?;
-    let mut bench = Bench { programs, interrupt, dir, servers: Vec::new(), peers: Vec::new() };
+    let mut bench =
+        Bench { programs, interrupt, dir, servers: Vec::new(), peers: Vec::new(), named: 0 };
     let outcome = measure(tree, args, &mut bench);
     let stopped = bench.stop();
     match outcome.and(stopped) {

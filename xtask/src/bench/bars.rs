@@ -72,7 +72,7 @@ const BARS: &[Bar] = &[
     bar(Os, "latency added, 1 client, p50", What::P50At1, Added(DIRECT), AtMost(60.0)),
     bar(Os, "latency added, 1 client, p99", What::P99At1, Added(DIRECT), AtMost(250.0)),
     bar(Strict, "latency added, 1 client, p50", What::P50At1, Added(DIRECT), AtMostAndSync(60.0)),
-    bar(Apart, "latency added by a bare proxy's side, p50", What::P50At1, Added(BARE), Shown),
+    bar(Apart, "latency beyond the bare proxy's, 1 client, p50", What::P50At1, Added(BARE), Shown),
     // Equal, as far as two medians of 20 ms can be: one in a hundred.
     bar(
         Strict,

@@ -167,7 +167,7 @@ impl Coderd {
         (name, sync): (&'static str, &'static str),
         flags: &[&str],
     ) -> Result<Variant> {
-        let called = name.replace(' ', "-");
+        let called = bench.file_name(name);
         let dir = bench.dir.join(format!("{called}-spool"));
         let key = self.key_file(bench, &called)?;
         let (dir, key) = (dir.to_string_lossy(), key.to_string_lossy());
@@ -192,7 +192,7 @@ impl Coderd {
         threads: usize,
     ) -> Result<Variant> {
         let program = bench.programs.daemon.clone().context("aibridged was not built")?;
-        let called = name.replace(' ', "-");
+        let called = bench.file_name(name);
         let address = format!("127.0.0.1:{}", any_port()?);
         let mut command = clean(&program);
         command

@@ -168,6 +168,9 @@ impl Running {
                 report.error_samples.join("; ")
             );
         }
+        if report.requests < 1.0 {
+            bail!("{what}: nothing was answered within the measured time");
+        }
         if report.reconnects > 0 && self.kind != Kind::Peer {
             bail!("{what}: {} connections were not kept open", report.reconnects);
         }

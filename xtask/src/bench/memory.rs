@@ -33,13 +33,18 @@ pub(crate) fn measure(
         }
     }
     for variant in parts.of(&[Kind::Bare, Kind::Daemon]) {
-        if let Some(pid) = variant.pid {
-            large(bench, scale, upstream, &variant, pid, figures)?;
-            open_streams(bench, scale, upstream, &variant, pid, figures)?;
-            // What the gateway keeps for later would count among the upstream's open files.
+        // Each with a process of its own: what one left, the other would use.
+        for step in [large, open_streams] {
+            let fresh = parts.again(bench, &variant)?;
+            if let Some(pid) = fresh.pid {
+                load::calm(bench)?;
+                step(bench, scale, upstream, &fresh, pid, figures)?;
+            }
+            bench.stop_last()?;
+            // What a gateway keeps for later would count among the upstream's open files.
             upstream.mode("hang_up=1")?;
-            println!("memory {}: done", variant.name);
         }
+        println!("memory {}: done", variant.name);
     }
     upstream.mode("")
 }

@@ -71,6 +71,8 @@ pub(crate) struct Bench {
     pub(crate) servers: Vec<Server>,
     /// Of others: nothing depends on how they are.
     pub(crate) peers: Vec<Server>,
+    /// How many names were given.
+    pub(crate) named: usize,
 }
 
 impl Bench {
@@ -78,6 +80,17 @@ impl Bench {
     pub(crate) fn cpu_us(&self) -> u64 {
         let pids: Vec<u32> = self.servers.iter().map(Server::id).collect();
         machine::cpu_us(&pids)
+    }
+
+    /// A name for files, which no server had before.
+    pub(crate) fn file_name(&mut self, name: &str) -> String {
+        self.named += 1;
+        format!("{}-{}", name.replace(' ', "-"), self.named)
+    }
+
+    /// Ends the server that was started last.
+    pub(crate) fn stop_last(&mut self) -> Result<()> {
+        self.servers.pop().map_or(Ok(()), |mut server| server.stop(|| false))
     }
 
     /// Ends all servers, the last one first.
@@ -102,7 +115,7 @@ impl Bench {
         program: &Path,
         args: &[&str],
     ) -> Result<(u32, String)> {
-        let called = name.replace(' ', "-");
+        let called = self.file_name(name);
         let ready = self.dir.join(format!("{called}.url"));
         let mut command = Command::new(program);
         command.args(args).arg("--ready-file").arg(&ready);
@@ -201,6 +214,11 @@ impl Upstream {
         Ok(Self { url, answer_bytes: serde_json::to_vec(&answer)?.len(), control })
     }
 
+    /// Host and port.
+    fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap_or_default()
+    }
+
     /// Sets how requests are answered from now on; see the upstream's own documentation.
     pub(crate) fn mode(&self, query: &str) -> Result<()> {
         let path = format!("/__mode?{query}");
@@ -242,6 +260,7 @@ pub(crate) struct Parts {
     pub(crate) variants: Vec<Variant>,
     /// What is to be said of peers.
     pub(crate) peers: Vec<String>,
+    threads: usize,
 }
 
 impl Parts {
@@ -249,14 +268,24 @@ impl Parts {
     pub(crate) fn of(&self, kinds: &[Kind]) -> Vec<Variant> {
         self.variants.iter().filter(|variant| kinds.contains(&variant.kind)).cloned().collect()
     }
+
+    /// Starts the same once more, as a process that has not served yet: the bare proxy, or a daemon.
+    pub(crate) fn again(&self, bench: &mut Bench, variant: &Variant) -> Result<Variant> {
+        let daemon = governed::DAEMON.into_iter().find(|(name, _)| *name == variant.name);
+        match (daemon, &self.coderd) {
+            (Some(daemon), Some(coderd)) => coderd.daemon(bench, daemon, self.threads),
+            _ if variant.kind == Kind::Bare => bare(bench, self.upstream.address(), self.threads),
+            _ => bail!("{} cannot be started once more", variant.name),
+        }
+    }
 }
 
 /// Starts the upstream and every variant that is wanted.
 pub(crate) fn start(bench: &mut Bench, tree: &Tree, args: &Args) -> Result<Parts> {
     let program = bench.programs.upstream.clone();
     let (_, url) = bench.start("bench-upstream", &program, &[])?;
-    let address = url.strip_prefix("http://").unwrap_or_default().to_owned();
     let upstream = Upstream::new(url)?;
+    let address = upstream.address().to_owned();
     let mut variants = vec![Variant {
         name: DIRECT,
         target: address.clone(),
@@ -268,8 +297,7 @@ pub(crate) fn start(bench: &mut Bench, tree: &Tree, args: &Args) -> Result<Parts
     }];
     let threads = args.threads.to_string();
     let flags = ["--upstream", &address, "--threads", &threads];
-    let proxy = bench.programs.proxy.clone();
-    variants.push(bench.variant((Kind::Bare, BARE), &proxy, &flags, "/v1/messages")?);
+    variants.push(bare(bench, &address, args.threads)?);
     let relay = bench.programs.relay.clone();
     let path = "/anthropic/v1/messages/count_tokens";
     variants.push(bench.variant((Kind::Relay, RELAY), &relay, &flags, path)?);
@@ -293,5 +321,11 @@ pub(crate) fn start(bench: &mut Bench, tree: &Tree, args: &Args) -> Result<Parts
         variants.extend(started.variants);
         peers = started.notes;
     }
-    Ok(Parts { upstream, coderd, variants, peers })
+    Ok(Parts { upstream, coderd, variants, peers, threads: args.threads })
+}
+
+fn bare(bench: &mut Bench, upstream: &str, threads: usize) -> Result<Variant> {
+    let proxy = bench.programs.proxy.clone();
+    let flags = ["--upstream", upstream, "--threads", &threads.to_string()];
+    bench.variant((Kind::Bare, BARE), &proxy, &flags, "/v1/messages")
 }
