@@ -210,6 +210,7 @@ async fn a_provider_that_goes_on_after_its_last_event_is_left_soon() {
             seen.push_str(std::str::from_utf8(&bytes[..room]).unwrap());
         }
         assert_eq!(seen, api.frames.concat());
+        drop(body);
         provider.cancelled().await;
         let want = api.book_of_answer(true, r#"end "..." ok"#);
         assert_eq!(world.book.lines(), want, "{}", api.path);
