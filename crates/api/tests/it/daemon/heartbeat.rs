@@ -3,13 +3,12 @@ use std::time::Duration;
 use crypt::Keyring;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use testkit::TestDb;
+use testkit::{Outage, TestDb};
 use tokio::time::Instant;
 
 use super::{Daemon, daemon, eventually, read};
 use crate::app::{Session, TestApp};
 use crate::gateway_keys::create;
-use crate::outage::Outage;
 
 const REPLICA: &str = "70000000-0000-4000-8000-000000000001";
 
@@ -222,7 +221,7 @@ async fn without_a_database_a_process_is_away_for_daemons() {
     let (outage, (status, told)) = tokio::join!(Outage::begin(&app.db), send(&daemon, &body));
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    outage.end().await;
+    outage.unwrap().end().await.unwrap();
     eventually("the daemon is answered again", async || {
         send(&daemon, &beat(&after, 0)).await.0 == StatusCode::OK
     })
