@@ -140,8 +140,7 @@ impl Subscription {
 
 impl Pubsub {
     /// Starts to listen in the background and keeps at it: a lost connection is dialled again, with pauses
-    /// from 100 ms to five seconds, and every subscriber is told to resync, once when it is lost and again when
-    /// it is back.
+    /// from 100 ms to five seconds, and every subscriber is told to resync when it is back.
     #[must_use]
     pub fn start(url: Secret<String>, lifecycle: &Lifecycle) -> Self {
         let channels = Channel::ALL
@@ -202,9 +201,8 @@ impl Shared {
                 ended = self.session(&config, &mut backoff) => ended,
                 () = stopping.wait() => return,
             };
-            if self.connected.send_replace(false) {
-                self.resync();
-            }
+            // Nobody is told to resync yet: what cannot be read again at once must not be forgotten for that.
+            self.connected.send_replace(false);
             if let Err(error) = ended {
                 tracing::warn!(error = %error, "lost the listening connection");
             }
