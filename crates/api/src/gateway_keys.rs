@@ -111,8 +111,8 @@ async fn list(cx: Cx) -> ApiResult<Json<Vec<sdk::GatewayKey>>> {
     Ok(Json(keys.into_iter().map(to_wire).collect()))
 }
 
-/// Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
-/// error.
+/// Deletes a key. Daemons that use it end at once: their open answers are cut off with an error, and what they have
+/// not shipped stays on their disks. A key that is gone already is no error.
 #[utoipa::path(
     delete, path = "/{key}", tag = "AI gateway", params(("key" = uuid::Uuid, Path)),
     responses((status = 204), (status = 400, body = sdk::Response), (status = 403, body = sdk::Response))

@@ -518,8 +518,8 @@ export interface Operations {
     response: CreateGatewayKeyResponse;
   };
   /**
-   * Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
-   * error.
+   * Deletes a key. Daemons that use it end at once: their open answers are cut off with an error, and what they have
+   * not shipped stays on their disks. A key that is gone already is no error.
    */
   "DELETE /api/v2/ai-gateway/coderd-keys/{key}": {
     path: { key: string };
@@ -540,8 +540,8 @@ export interface Operations {
     response: CreateGatewayKeyResponse;
   };
   /**
-   * Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
-   * error.
+   * Deletes a key. Daemons that use it end at once: their open answers are cut off with an error, and what they have
+   * not shipped stays on their disks. A key that is gone already is no error.
    */
   "DELETE /api/v2/ai-gateway/keys/{key}": {
     path: { key: string };
@@ -608,8 +608,8 @@ export interface Operations {
     response: CreateGatewayKeyResponse;
   };
   /**
-   * Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
-   * error.
+   * Deletes a key. Daemons that use it end at once: their open answers are cut off with an error, and what they have
+   * not shipped stays on their disks. A key that is gone already is no error.
    */
   "DELETE /api/v2/aibridge/coderd-keys/{key}": {
     path: { key: string };
@@ -630,8 +630,8 @@ export interface Operations {
     response: CreateGatewayKeyResponse;
   };
   /**
-   * Deletes a key. Daemons that use it are cut off at once, waiting requests too. A key that is gone already is no
-   * error.
+   * Deletes a key. Daemons that use it end at once: their open answers are cut off with an error, and what they have
+   * not shipped stays on their disks. A key that is gone already is no error.
    */
   "DELETE /api/v2/aibridge/keys/{key}": {
     path: { key: string };
@@ -745,7 +745,11 @@ export interface Operations {
     path: { user: string };
     response: User;
   };
-  /** Suspends a user: nothing of theirs is accepted from now on, by no process of the deployment. */
+  /**
+   * Suspends a user: nothing of theirs is accepted from now on, by no process of the deployment. What they asked
+   * the AI gateway before is still answered to its end; gateway daemons that cannot reach coderd go on serving
+   * them for as long as their identity grace allows.
+   */
   "PUT /api/v2/users/{user}/status/suspend": {
     path: { user: string };
     response: User;

@@ -38,7 +38,7 @@ async fn without_coderd_the_known_are_served_and_their_records_arrive_later() {
     place.all_recorded().await;
 
     place.kill_coderd();
-    daemon.logs(&["coderd is away", "serving 1 known identities until", "unreachable since"]).await;
+    daemon.logs(&["coderd is away", "serving 1 known identity until", "unreachable since"]).await;
     strict.logs(&["coderd is away", "serving nobody any more"]).await;
     for _ in 0..5 {
         known_only(&place, &daemon, &place.owner, &[&mia, "a-b"]).await;
@@ -55,7 +55,7 @@ async fn without_coderd_the_known_are_served_and_their_records_arrive_later() {
             let spool = check(ready, "spool")["detail"].as_str().unwrap();
             status == StatusCode::OK
                 && coderd.starts_with("coderd unreachable since 20")
-                && coderd.contains(", serving 1 known identities until 20")
+                && coderd.contains(", serving 1 known identity until 20")
                 && spool.contains("; 60 facts (")
         })
         .await;

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod away;
+mod certificates;
 mod daemon;
 mod exchange;
 mod kills;
@@ -11,4 +12,3 @@ mod place;
 mod providers;
 mod records;
 mod revoked;
-mod tls;

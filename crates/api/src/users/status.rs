@@ -13,7 +13,9 @@ use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
 
-/// Suspends a user: nothing of theirs is accepted from now on, by no process of the deployment.
+/// Suspends a user: nothing of theirs is accepted from now on, by no process of the deployment. What they asked
+/// the AI gateway before is still answered to its end; gateway daemons that cannot reach coderd go on serving
+/// them for as long as their identity grace allows.
 #[utoipa::path(
     put, path = "/users/{user}/status/suspend", tag = "Users",
     params(("user" = String, Path, description = "UUID, username or `me`")),

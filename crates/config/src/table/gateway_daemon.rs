@@ -29,6 +29,8 @@ options! {
             daemons: SATELLITES,
         },
         /// The key (`cgw_...`) by which a gateway daemon proves to coderd who it is.
+        ///
+        /// An owner makes it by `POST /api/v2/ai-gateway/keys`. When it is deleted, the daemon ends.
         key: Option<Secret<String>> = "" {
             name: "AI Gateway Key", env: "CODER_AI_GATEWAY_KEY", flag: "ai-gateway-key",
             group: &AI_GATEWAY, daemons: SATELLITES,
@@ -51,7 +53,7 @@ options! {
         /// the last confirmation. 0 serves none.
         ///
         /// Who is revoked meanwhile is served until coderd is back or this time is over; an expired token is
-        /// never accepted.
+        /// never accepted. Answers that have begun are finished in any case.
         identity_grace: Duration = "1h" {
             name: "AI Gateway Identity Grace", env: "CODER_AI_GATEWAY_IDENTITY_GRACE",
             flag: "ai-gateway-identity-grace", yaml: "identity_grace", group: &AI_GATEWAY,

@@ -120,8 +120,9 @@ impl Link {
                 let since = at(since);
                 if self.0.clock.now() < until {
                     let until = at(until);
+                    let identities = if known == 1 { "identity" } else { "identities" };
                     format!(
-                        "coderd unreachable since {since}, serving {known} known identities until {until}"
+                        "coderd unreachable since {since}, serving {known} known {identities} until {until}"
                     )
                 } else {
                     format!("coderd unreachable since {since}, serving nobody any more")
@@ -243,6 +244,7 @@ mod tests {
             "coderd unreachable since 1970-01-01T00:00:02Z, serving 3 known identities until \
              1970-01-01T01:00:02Z"
         );
+        assert!(link.describe(1).contains(", serving 1 known identity until "));
         assert!(link.can_serve() && !link.is_connected());
         clock.advance(Duration::from_mins(1));
         assert_eq!(
