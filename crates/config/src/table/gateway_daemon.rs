@@ -30,7 +30,7 @@ options! {
         },
         /// The key (`cgw_...`) by which a gateway daemon proves to coderd who it is.
         ///
-        /// An owner makes it by `POST /api/v2/ai-gateway/keys`. When it is deleted, the daemon ends.
+        /// An owner makes it by `POST /api/v2/ai-gateway/keys`. When it is deleted, aibridged ends.
         key: Option<Secret<String>> = "" {
             name: "AI Gateway Key", env: "CODER_AI_GATEWAY_KEY", flag: "ai-gateway-key",
             group: &AI_GATEWAY, daemons: SATELLITES,
