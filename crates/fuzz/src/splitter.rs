@@ -67,17 +67,24 @@ impl Seen {
         let mut seen =
             Self { frames: Vec::new(), relayed: Vec::new(), withheld: Bytes::new(), torn: false };
         for chunk in chunks {
-            for piece in splitter.push(Bytes::copy_from_slice(chunk)) {
-                match piece {
+            let mut chunk = Bytes::copy_from_slice(chunk);
+            // As the gateway takes them.
+            while let Some(piece) = splitter.next_piece(&mut chunk) {
+                let late = match piece {
                     Piece::Frame(frame) => {
                         seen.relayed.extend_from_slice(&frame.raw);
                         seen.frames.push(frame);
+                        None
                     }
-                    Piece::Raw(raw) => seen.relayed.extend_from_slice(&raw),
-                    Piece::Late(frame) => {
-                        assert!(seen.relayed.ends_with(&frame.raw), "understood before relayed");
-                        seen.frames.push(frame);
+                    Piece::Raw(raw) => {
+                        seen.relayed.extend_from_slice(&raw);
+                        splitter.late()
                     }
+                    Piece::Late(frame) => Some(frame),
+                };
+                if let Some(frame) = late {
+                    assert!(seen.relayed.ends_with(&frame.raw), "understood before relayed");
+                    seen.frames.push(frame);
                 }
             }
             assert!(splitter.held_bytes() <= held_max, "too much is kept");

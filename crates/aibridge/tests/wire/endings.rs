@@ -1,6 +1,7 @@
 //! Ends that are not the usual one, and answers that are not what they should be.
 
 use aibridge::facts::ErrorType;
+use aibridge::sse::{Piece, Splitter};
 use aibridge::wire::{Ended, Interceptor, Note};
 use proptest::prelude::*;
 
@@ -126,6 +127,30 @@ fn odd_usage_is_passed_over() {
         );
         let seen = written(&stream("messages", text.as_bytes(), Ended::Closed));
         assert!(seen.contains(&format!("tokens m {want} read=0")), "{usage}: {seen}");
+    }
+}
+
+#[test]
+fn the_last_frame_is_known_whatever_its_event_is_called_and_if_its_text_is_broken() {
+    for (api, data, last) in [
+        ("messages", &br#"{"type":"message_stop"}"#[..], true),
+        ("messages", b"{\"type\":\"message_stop\",\"x\":\"\xff\"}", true),
+        ("messages", br#"{"type":"content_block_delta","delta":{"text":"message_stop"}}"#, false),
+        ("messages", br#"{"type":"message_stop""#, false),
+        ("responses", br#"{"type":"response.completed","response":{}}"#, true),
+        ("responses", b"{\"type\":\"response.failed\",\"x\":\"\xff\"}", true),
+        ("responses", br#"{"type":"response.output_text.delta","delta":"response.failed"}"#, false),
+        ("chat", b" [DONE] ", true),
+        ("chat", br#"{"choices":[{"delta":{"content":"[DONE]"}}]}"#, false),
+    ] {
+        for name in ["", "event: message\n", "event: message_stop\n", "event: response.completed\n"]
+        {
+            let text = [name.as_bytes(), b"data: ", data, b"\n\n"].concat();
+            let pieces = Splitter::new().push(text.into());
+            let [Piece::Frame(frame)] = &pieces[..] else { panic!("{api} {name}: {pieces:?}") };
+            let data = String::from_utf8_lossy(data);
+            assert_eq!(fresh(api).is_last(frame), last, "{api} {name}{data}");
+        }
     }
 }
 

@@ -78,13 +78,18 @@ impl Outcome {
         out.end(interceptor, Ended::Closed)
     }
 
+    /// Whether the client got anything.
+    pub(super) fn has_relayed(&self) -> bool {
+        !self.relayed.is_empty()
+    }
+
     fn begun(interceptor: &dyn Interceptor) -> Self {
         let asked = interceptor.asked();
         Self { prompt: asked.prompt.clone(), streams: asked.stream, ..Self::default() }
     }
 
     fn end(mut self, mut interceptor: Box<dyn Interceptor>, ended: Ended) -> Self {
-        self.finish = interceptor.finish(ended, !self.relayed.is_empty());
+        self.finish = interceptor.finish(ended, self.has_relayed());
         self.notes.extend(interceptor.take_notes());
         assert_eq!(interceptor.finish(ended, true), Finish::default(), "ended twice");
         assert_eq!(interceptor.take_notes(), [], "noted twice");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aibridge::wire::Interceptor;
 use serde_json::Value;
 
 use super::Api;
@@ -92,6 +93,28 @@ impl Told {
                 Some(Self { ended: true, fault, ..told })
             }
         }
+    }
+}
+
+/// The frames with which clients take an answer for whole are known as such before they are understood, or they
+/// would leave before the records are durable.
+pub(super) fn check_last(api: Api, interceptor: &dyn Interceptor, answer: &[u8]) {
+    let types: &[&str] = match api {
+        Api::Messages => &["message_stop"],
+        Api::Chat => &[],
+        Api::Responses => {
+            &["response.completed", "response.incomplete", "response.failed", "response.cancelled"]
+        }
+    };
+    for frame in events(answer).0 {
+        let data = String::from_utf8_lossy(&frame.data);
+        let last = match serde_json::from_str::<Value>(&data) {
+            _ if api == Api::Chat => frame.data.trim_ascii() == b"[DONE]",
+            // Nobody writes letters as escapes, and nobody looks for them.
+            Ok(tree) if !data.contains("\\u") => types.contains(&text(&tree, "type")),
+            _ => continue,
+        };
+        assert_eq!(interceptor.is_last(&frame), last, "the last: {data}");
     }
 }
 
