@@ -177,6 +177,10 @@ pub trait Interceptor: Send {
     /// Understands the whole body of a blocking answer with a 2xx status. Called after it was relayed.
     fn observe_body(&mut self, body: &[u8]);
 
+    /// Whether the body that was understood is no answer of this API at all. A failure in the provider's words
+    /// is one.
+    fn is_nonsense(&self) -> bool;
+
     /// The answer is over. `relayed` tells whether any byte of it has reached the client.
     fn finish(&mut self, ended: Ended, relayed: bool) -> Finish;
 

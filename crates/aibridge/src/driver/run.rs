@@ -18,9 +18,12 @@ use crate::dialect::{Fault, error_type_of};
 use crate::facts::ErrorType;
 use crate::gateway::Body;
 use crate::headers::{INTERCEPTION_ID, for_client, is_encoded};
-use crate::limits::Held;
+use crate::limits::{Held, LARGE_BYTES};
 use crate::upstream::RequestBody;
 use crate::wire::Ended;
+
+/// What is said of an answer that cannot be understood.
+const NONSENSE: &str = "the provider's answer is not a JSON object of this API";
 
 /// What is sent, to whom, and on whose account.
 pub(crate) struct Job<'a> {
@@ -119,29 +122,19 @@ async fn begin(
         drop(body);
         held.release();
         let (head, mut upstream) = answer.into_parts();
-        if head.status.is_redirection() {
-            let status = head.status.as_u16();
-            let message = format!(
-                "provider {provider:?} answered with a redirect ({status}), which is never followed; its \
-                 base_url needs to be corrected"
-            );
-            return Err(Failure::new(Fault::Upstream, message));
-        }
-        if head.status.is_success() && is_encoded(&head.headers) {
-            let message = format!(
-                "provider {provider:?} compressed its answer although it was asked not to, so the answer \
-                 cannot be recorded"
-            );
-            return Err(Failure::new(Fault::Upstream, message));
-        }
+        check(&head, provider)?;
         let length = upstream.size_hint().exact();
         let first = first_bytes(&mut upstream).await.map_err(|_| {
             let message = format!("provider {provider:?} broke off before it answered");
             Failure::new(Fault::Upstream, message)
         })?;
-        if first.is_none() && is_stream(&head, asked_for_stream) {
-            let message = format!("provider {provider:?} closed the stream before its first event");
-            return Err(Failure::new(Fault::Upstream, message));
+        if first.is_none() && head.status.is_success() {
+            let what = if is_stream(&head, asked_for_stream) {
+                "closed the stream before its first event"
+            } else {
+                "answered with nothing"
+            };
+            return Err(Failure::new(Fault::Upstream, format!("provider {provider:?} {what}")));
         }
         *early = first.clone().filter(|_| head.status.is_success()).map(|bytes| {
             let stream = is_stream(&head, asked_for_stream);
@@ -154,6 +147,31 @@ async fn begin(
         let message = format!("provider {provider:?} did not answer within {seconds} seconds");
         Err(Failure::new(Fault::UpstreamTimeout, message))
     })
+}
+
+/// Turns away what is no answer of a provider's API, or cannot be read as one.
+fn check(head: &Parts, provider: &str) -> Result<(), Failure> {
+    let bad = |message: String| Err(Failure::new(Fault::Upstream, message));
+    let status = head.status;
+    if status.is_redirection() {
+        return bad(format!(
+            "provider {provider:?} answered with a redirect ({}), which is never followed; its base_url needs \
+             to be corrected",
+            status.as_u16()
+        ));
+    }
+    if status.is_success() && is_encoded(&head.headers) {
+        return bad(format!(
+            "provider {provider:?} compressed its answer although it was asked not to, so the answer cannot be \
+             recorded"
+        ));
+    }
+    if status.is_success() && says(head, "text/html") {
+        return bad(format!(
+            "provider {provider:?} answered with a web page; its base_url needs to be corrected"
+        ));
+    }
+    Ok(())
 }
 
 fn request(
@@ -182,14 +200,16 @@ async fn first_bytes(upstream: &mut Incoming) -> Result<Option<Bytes>, hyper::Er
 
 /// A successful answer is a stream if it says so, or if one was asked for and it does not say otherwise.
 fn is_stream(head: &Parts, asked: bool) -> bool {
-    let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let starts = |with: &str| {
-        content_type
-            .and_then(|text| text.get(..with.len()))
-            .is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
-    };
     head.status.is_success()
-        && (starts("text/event-stream") || (asked && !starts("application/json")))
+        && (says(head, "text/event-stream") || (asked && !says(head, "application/json")))
+}
+
+/// Whether the answer declares a type that starts with `kind`.
+fn says(head: &Parts, kind: &str) -> bool {
+    let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type
+        .and_then(|text| text.get(..kind.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
 }
 
 async fn relay(
@@ -201,6 +221,22 @@ async fn relay(
     let Beginning { head, upstream, first, length, deadline } = begun;
     // From here on the relay understands them.
     exchange.early = None;
+    let refusal = refusal(&head, &job.terms.provider);
+    // What is there as a whole is understood first: nonsense need not be passed on as an answer.
+    let in_hand = first.as_ref().filter(|first| {
+        refusal.is_none()
+            && !is_stream(&head, asked)
+            && first.len() < LARGE_BYTES
+            && length == Some(first.len() as u64)
+    });
+    let understood = in_hand.is_some();
+    if let Some(body) = in_hand {
+        exchange.interceptor.observe_body(body);
+        if exchange.interceptor.is_nonsense() {
+            let failure = Failure::new(Fault::Upstream, NONSENSE);
+            return fail(exchange, &failure, &job.terms).await;
+        }
+    }
     if !head.status.is_success() {
         let own_key = matches!(job.credential, Credential::Own(_));
         exchange.verdict = Some(Verdict::of_status(head.status, own_key));
@@ -217,16 +253,11 @@ async fn relay(
             Body::new(StreamBody::new(upstream, first, exchange, job.terms))
         }
         Some(first) => {
-            let begun =
-                Begun { first, length, deadline, refusal: refusal(&head, &job.terms.provider) };
+            let begun = Begun { first, length, deadline, refusal, understood };
             Body::new(WholeBody::new(upstream, begun, exchange, job.terms))
         }
         // A server never asks for the body of an answer without content, so it is ended here.
         None => {
-            let refusal = refusal(&head, &job.terms.provider);
-            if refusal.is_none() {
-                exchange.interceptor.observe_body(&[]);
-            }
             if let Some(settling) = exchange.end(Ended::Closed, refusal).settling {
                 settling.await;
             }

@@ -41,15 +41,17 @@ enum Copy {
     Empty,
     One(Bytes),
     Many(BytesMut),
-    /// Too long, or not wanted.
+    /// Not wanted.
     None,
+    /// Given up.
+    TooLong,
 }
 
 impl Copy {
     /// Bytes in memory because of it.
     fn held(&self) -> usize {
         match self {
-            Self::Empty | Self::None => 0,
+            Self::Empty | Self::None | Self::TooLong => 0,
             Self::One(bytes) => bytes.len(),
             Self::Many(all) => all.capacity(),
         }
@@ -57,7 +59,7 @@ impl Copy {
 
     fn freeze(self) -> Option<Bytes> {
         match self {
-            Self::None => None,
+            Self::None | Self::TooLong => None,
             Self::Empty => Some(Bytes::new()),
             Self::One(bytes) => Some(bytes),
             Self::Many(all) => Some(all.freeze()),
@@ -67,6 +69,7 @@ impl Copy {
     fn add(&mut self, chunk: &Bytes) {
         *self = match std::mem::replace(self, Self::None) {
             Self::None => Self::None,
+            Self::TooLong => Self::TooLong,
             Self::Empty => Self::One(chunk.clone()),
             Self::One(first) => {
                 let mut all = BytesMut::with_capacity(2 * (first.len() + chunk.len()));
@@ -74,7 +77,7 @@ impl Copy {
                 all.extend_from_slice(chunk);
                 Self::Many(all)
             }
-            Self::Many(all) if all.len() + chunk.len() > COPY_BYTES_MAX => Self::None,
+            Self::Many(all) if all.len() + chunk.len() > COPY_BYTES_MAX => Self::TooLong,
             Self::Many(mut all) => {
                 all.extend_from_slice(chunk);
                 Self::Many(all)
@@ -100,17 +103,19 @@ pub(super) struct Begun {
     pub(super) length: Option<u64>,
     pub(super) deadline: Instant,
     pub(super) refusal: Option<(ErrorType, String)>,
+    /// The bytes that already came are all, and were understood.
+    pub(super) understood: bool,
 }
 
 impl WholeBody {
     pub(super) fn new(upstream: Incoming, begun: Begun, exchange: Exchange, terms: Terms) -> Self {
-        let understood = begun.refusal.is_none();
+        let wanted = begun.refusal.is_none() && !begun.understood;
         let mut body = Self {
             upstream,
             exchange: Some(exchange),
             refusal: begun.refusal,
             held: None,
-            copy: if understood { Copy::Empty } else { Copy::None },
+            copy: if wanted { Copy::Empty } else { Copy::None },
             left: begun.length,
             deadline: Box::pin(sleep_until(begun.deadline)),
             cut_off: cut_off(&terms.lifecycle, terms.timeouts.shutdown),
@@ -139,12 +144,12 @@ impl WholeBody {
 
     /// Upstream is done. What it said is understood at once, or, if that takes long, beside this thread.
     fn close(&mut self) {
-        let Some(body) = std::mem::replace(&mut self.copy, Copy::None).freeze() else {
-            self.refusal.get_or_insert_with(|| {
-                let text =
-                    "the answer is longer than 64 MiB: it was passed on, its usage is not known";
-                (ErrorType::Unknown, text.to_owned())
-            });
+        let copy = std::mem::replace(&mut self.copy, Copy::None);
+        if matches!(copy, Copy::TooLong) {
+            let text = "the answer is longer than 64 MiB: it was passed on, its usage is not known";
+            self.refusal = Some((ErrorType::Unknown, text.to_owned()));
+        }
+        let Some(body) = copy.freeze() else {
             return self.finish(Ended::Closed);
         };
         match self.exchange.take() {
@@ -165,6 +170,10 @@ impl WholeBody {
     fn finish(&mut self, ended: Ended) {
         let provider = &self.terms.provider;
         let (fault, outcome) = match ended {
+            // The head is out, so breaking off is the one way to say that this is no answer.
+            Ended::Closed if self.is_nonsense() => {
+                (None, Err(BodyError("the provider's answer is not JSON")))
+            }
             Ended::Closed => (self.refusal.take(), Ok(self.held.take())),
             Ended::TimedOut => (
                 Some((ErrorType::Timeout, format!("provider {provider} took too long to answer"))),
@@ -178,6 +187,10 @@ impl WholeBody {
         };
         let ending = self.exchange.as_mut().map(|exchange| exchange.end(ended, fault));
         self.phase = Phase::Settling(ending.and_then(|ending| ending.settling), outcome);
+    }
+
+    fn is_nonsense(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.interceptor.is_nonsense())
     }
 
     fn release(&mut self, bytes: Bytes) -> Frame<Bytes> {

@@ -127,6 +127,10 @@ impl Interceptor for Chat {
         self.whole = self.ledger.fault.is_none();
     }
 
+    fn is_nonsense(&self) -> bool {
+        self.ledger.is_nonsense()
+    }
+
     fn finish(&mut self, ended: Ended, relayed: bool) -> Finish {
         let complete =
             self.whole || self.ledger.fault.is_none() && (self.done || self.choices.are_finished());

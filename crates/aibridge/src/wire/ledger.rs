@@ -124,6 +124,11 @@ impl Ledger {
         self.form = Form::BodySeen;
     }
 
+    /// Whether a whole body came that is not JSON.
+    pub(super) fn is_nonsense(&self) -> bool {
+        self.form == Form::BodySeen && self.malformed
+    }
+
     /// The answer's identifier; the first one counts. It completes the prompt.
     pub(super) fn answer(&mut self, id: Option<View<'_>>) {
         if !self.response_id.is_empty() {

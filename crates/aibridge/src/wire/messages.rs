@@ -133,6 +133,10 @@ impl Interceptor for Messages {
         self.complete = true;
     }
 
+    fn is_nonsense(&self) -> bool {
+        self.ledger.is_nonsense()
+    }
+
     fn finish(&mut self, ended: Ended, relayed: bool) -> Finish {
         self.blocks.flush(&mut self.ledger, self.complete);
         let verdict = self.ledger.close(self.complete, self.usage.counts(), ended, relayed);

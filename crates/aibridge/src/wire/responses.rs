@@ -150,6 +150,10 @@ impl Interceptor for Responses {
         self.complete = true;
     }
 
+    fn is_nonsense(&self) -> bool {
+        self.ledger.is_nonsense()
+    }
+
     fn finish(&mut self, ended: Ended, relayed: bool) -> Finish {
         let verdict = self.ledger.close(self.complete, self.usage.counts(), ended, relayed);
         let trailer = verdict.error.as_ref().filter(|_| verdict.trailer_due);

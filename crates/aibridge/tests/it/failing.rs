@@ -66,13 +66,56 @@ async fn an_answer_of_nothing_is_no_answer() {
         let message = r#"provider "p" closed the stream before its first event"#;
         assert_failed(&api, &answer, &world.book.lines(), message, api.path);
 
-        let (world, _provider) = api.world(reply(false, vec![])).await;
-        let answer = world.ask(post(api.path, &api.request(false))).await;
-        assert_eq!((answer.status, answer.body.as_str(), answer.whole), (200, "", true));
-        let end =
-            r#"end "..." server_error the provider's answer is not a JSON object of this API"#;
-        assert_eq!(world.book.lines(), api.book_without_answer(end), "{}", api.path);
+        let empty = Reply { sized: true, ..Reply::json(200, "") };
+        for nothing in [reply(false, vec![]), empty] {
+            let (world, _provider) = api.world(nothing).await;
+            let answer = world.ask(post(api.path, &api.request(false))).await;
+            let message = r#"provider "p" answered with nothing"#;
+            assert_failed(&api, &answer, &world.book.lines(), message, api.path);
+        }
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_answer_of_the_api_is_502_as_long_as_that_can_be_told() {
+    let message = "the provider's answer is not a JSON object of this API";
+    for api in apis() {
+        for nonsense in ["{\"id\":\"x\",", "[]", "null", "hello", "{}{}", " "] {
+            let about = format!("{} {nonsense:?}", api.path);
+            let (world, _provider) = api.world(Reply::json(200, nonsense)).await;
+            let answer = world.ask(post(api.path, &api.request(false))).await;
+            assert_failed(&api, &answer, &world.book.lines(), message, &about);
+
+            // Without a length the head is out before the end is known.
+            let (world, _provider) = api.world(reply(false, vec![send(nonsense)])).await;
+            let answer = world.ask(post(api.path, &api.request(false))).await;
+            assert_eq!((answer.status, answer.whole, &*answer.body), (200, false, ""), "{about}");
+            let end = format!(r#"end "..." server_error {message}"#);
+            assert_eq!(world.book.lines(), api.book_without_answer(&end), "{about}");
+        }
+        // A failure in the provider's words is not ours to replace.
+        let theirs = r#"{"type":"error","error":{"type":"overloaded_error","message":"no"}}"#;
+        let (world, _provider) = api.world(Reply::json(200, theirs)).await;
+        let answer = world.ask(post(api.path, &api.request(false))).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, theirs), "{}", api.path);
+        assert_eq!(world.book.lines().pop().unwrap(), r#"end "..." overloaded no"#);
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_is_no_answer_whatever_was_asked_for() {
+    each!(|api, stream| {
+        let page = Reply {
+            headers: vec![("content-type", "Text/HTML; charset=utf-8".to_owned())],
+            ..Reply::json(200, "<html>Sign in</html>")
+        };
+        let (world, _provider) = api.world(page).await;
+        let answer = world.ask(post(api.path, &api.request(stream))).await;
+        let about = format!("{} stream={stream}", api.path);
+        let message =
+            r#"provider "p" answered with a web page; its base_url needs to be corrected"#;
+        assert_failed(&api, &answer, &world.book.lines(), message, &about);
+    });
 }
 
 #[tokio::test]
@@ -97,21 +140,21 @@ async fn half_a_frame_is_withheld_and_the_stream_ends_in_the_apis_own_error() {
 }
 
 #[tokio::test]
-async fn half_a_blocking_answer_is_cut_or_recorded_as_nonsense_but_never_good() {
+async fn half_a_blocking_answer_is_cut_and_recorded_as_nonsense() {
     for api in apis() {
         let half = &api.body[..api.body.len() / 2];
         for (last, message) in [
             (Some(Step::Break), "provider p broke off its answer"),
             (None, "the provider's answer is not a JSON object of this API"),
         ] {
-            let (whole, mut steps) = (last.is_none(), vec![send(half)]);
+            let mut steps = vec![send(half)];
             steps.extend(last);
             let (world, _provider) = api.world(reply(false, steps)).await;
             let answer = world.ask(post(api.path, &api.request(false))).await;
             let got = (answer.status, answer.header("content-type"), answer.whole);
-            assert_eq!(got, (200, Some("application/json"), whole), "{}", api.path);
+            assert_eq!(got, (200, Some("application/json"), false), "{}", api.path);
             // The last piece is only released when all is well with it.
-            assert_eq!(answer.body, if whole { half } else { "" }, "{}", api.path);
+            assert_eq!(answer.body, "", "{}", api.path);
             let end = format!(r#"end "..." server_error {message}"#);
             assert_eq!(world.book.lines(), api.book_without_answer(&end), "{}", api.path);
         }

@@ -67,7 +67,7 @@ const UPSTREAM: Wording = Wording("api_error", "server_error", "upstream_error")
 const TIMEOUT: Wording = Wording("timeout_error", "server_error", "upstream_timeout");
 
 const EVENT: &str = "server_error the provider sent an event that is not JSON";
-const NO_ANSWER: &str = "server_error the provider's answer is not a JSON object of this API";
+const NO_ANSWER: &str = "the provider's answer is not a JSON object of this API";
 
 /// The faults that make one request of a pool of one key fail or succeed.
 pub(crate) fn matrix(api: &Api, stream: bool) -> Vec<(&'static str, Cell)> {
@@ -119,7 +119,10 @@ pub(crate) fn matrix(api: &Api, stream: bool) -> Vec<(&'static str, Cell)> {
         ),
         (
             "malformed",
-            either(Cell::new(Verbatim(200, ""), EVENT), Cell::new(Verbatim(200, ""), NO_ANSWER)),
+            either(
+                Cell::new(Verbatim(200, ""), EVENT),
+                Cell::new(Ours(502, UPSTREAM, NO_ANSWER), format!("server_error {NO_ANSWER}")),
+            ),
         ),
         (
             "no-terminator",
