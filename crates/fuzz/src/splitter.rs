@@ -9,7 +9,7 @@ use crate::input::Input;
 /// sizes of chunks.
 ///
 /// Bytes come out as they went in; frames are those of [`events`] whatever the chunks; with tight limits they
-/// are some of those, in order, and what is kept stays below the limit.
+/// are some of those, in order, the others are counted, and what is kept stays below the limit.
 ///
 /// # Panics
 /// When a check fails.
@@ -23,7 +23,7 @@ pub fn splitter(data: &[u8]) {
         assert_eq!(seen.frames, wanted, "frames depend on chunks or differ from the plain way");
         assert_eq!(seen.relayed, text.get(..end).unwrap_or_default(), "relayed bytes");
         assert_eq!(seen.withheld, text.get(end..).unwrap_or_default(), "withheld bytes");
-        assert!(!seen.torn, "nothing was relayed early");
+        assert!(!seen.torn && seen.overlong == 0, "nothing was relayed early");
     }
 
     let (hold, parse) = limits(&input, 0);
@@ -34,6 +34,13 @@ pub fn splitter(data: &[u8]) {
     assert_eq!(all, text, "bytes were lost, repeated or put out of order");
     assert!(seen.withheld.len() <= hold, "too much was held back");
     assert_eq!(seen.torn, seen.relayed.len() > end, "torn or not");
+    // The event that has not ended may be too long already.
+    let unseen = wanted.len().saturating_sub(seen.frames.len());
+    let unfinished = seen.overlong.checked_sub(unseen);
+    assert!(
+        unfinished == Some(0) || unfinished == Some(1) && seen.torn,
+        "events that were too long"
+    );
     let mut left = seen.frames.iter().peekable();
     for event in &wanted {
         if left.next_if(|frame| *frame == event).is_none() {
@@ -60,12 +67,19 @@ struct Seen {
     relayed: Vec<u8>,
     withheld: Bytes,
     torn: bool,
+    /// Events that were not shown, as counted.
+    overlong: usize,
 }
 
 impl Seen {
     fn of(mut splitter: Splitter, chunks: &[&[u8]], held_max: usize) -> Self {
-        let mut seen =
-            Self { frames: Vec::new(), relayed: Vec::new(), withheld: Bytes::new(), torn: false };
+        let mut seen = Self {
+            frames: Vec::new(),
+            relayed: Vec::new(),
+            withheld: Bytes::new(),
+            torn: false,
+            overlong: 0,
+        };
         for chunk in chunks {
             let mut chunk = Bytes::copy_from_slice(chunk);
             // As the gateway takes them.
@@ -90,6 +104,7 @@ impl Seen {
             assert!(splitter.held_bytes() <= held_max, "too much is kept");
         }
         seen.torn = splitter.is_torn();
+        seen.overlong = splitter.overlong();
         seen.withheld = splitter.finish().unwrap_or_default();
         seen
     }

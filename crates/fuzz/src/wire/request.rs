@@ -1,7 +1,10 @@
 //! What must hold of reading a request.
 
+use std::fmt;
+
 use aibridge::prompt::PROMPT_BYTES_MAX;
 use aibridge::wire::{Asked, UNKNOWN_MODEL};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::Api;
@@ -18,11 +21,12 @@ const NAME_BYTES_MAX: usize = 512;
 /// be read the same. What is noted of a request is bounded, what is said of a bad one does not quote it.
 pub(super) fn check(api: Api, body: &[u8]) -> bool {
     let tree: Option<Value> = serde_json::from_slice(body).ok();
+    let Keys(keys) = serde_json::from_slice(body).unwrap_or_default();
     let mut interceptor = match api.open(body) {
         Ok(interceptor) => interceptor,
         Err(error) => {
             assert!(!error.message.is_empty() && error.message.len() <= MESSAGE_BYTES_MAX);
-            assert!(!tree.is_some_and(|tree| well_formed(api, &tree)), "refused: {error}");
+            assert!(!tree.is_some_and(|tree| well_formed(api, &tree, &keys)), "refused: {error}");
             return false;
         }
     };
@@ -30,7 +34,7 @@ pub(super) fn check(api: Api, body: &[u8]) -> bool {
     let asked = interceptor.asked();
     bounded(asked, body);
     if let Some(tree) = &tree {
-        assert!(well_formed(api, tree), "accepted");
+        assert!(well_formed(api, tree, &keys), "accepted");
         assert_eq!(asked.stream, tree.get("stream") == Some(&Value::Bool(true)));
         let model = tree.get("model").and_then(Value::as_str).unwrap_or_default().trim();
         let model = if model.is_empty() { UNKNOWN_MODEL } else { model };
@@ -64,9 +68,42 @@ pub(super) fn check(api: Api, body: &[u8]) -> bool {
     true
 }
 
-/// Whether the gateway has nothing to say against a request.
-fn well_formed(api: Api, tree: &Value) -> bool {
+/// The keys of an object, those that are there again included.
+#[derive(Default)]
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Self::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((key, IgnoredAny)) = map.next_entry()? {
+            self.0.push(key);
+        }
+        Ok(self)
+    }
+}
+
+/// Whether the gateway has nothing to say against a request: what it reads is there once and of its type.
+fn well_formed(api: Api, tree: &Value, keys: &[String]) -> bool {
     let Value::Object(root) = tree else { return false };
+    let read: &[&str] = match api {
+        Api::Messages => &["model", "stream", "messages"],
+        Api::Chat => &["model", "stream", "stream_options", "messages"],
+        Api::Responses => &["model", "stream", "background", "input"],
+    };
+    if read.iter().any(|read| keys.iter().filter(|key| key == read).count() > 1) {
+        return false;
+    }
     let is = |key: &str, fits: fn(&Value) -> bool| {
         root.get(key).is_none_or(|value| value.is_null() || fits(value))
     };
