@@ -221,3 +221,24 @@ async fn events_that_are_not_json_pass_and_a_stream_of_them_alone_is_no_answer()
         assert_eq!(world.book.lines(), api.book_without_answer(&end), "{}", api.path);
     }
 }
+
+#[tokio::test]
+async fn what_passes_through_and_breaks_is_cut_too() {
+    for api in apis() {
+        let path = "/p/v1/models";
+        for (steps, status, body) in
+            [(vec![send("half"), Step::Break], 200, "half"), (vec![Step::Break], 200, "")]
+        {
+            let (world, _provider) = api.world(reply(false, steps)).await;
+            let answer = world.ask(post(path, "")).await;
+            let got = (answer.status, answer.body.as_str(), answer.whole);
+            assert_eq!(got, (status, body, false), "{}", api.path);
+        }
+        let breaks = Reply { before: vec![Step::Break], ..reply(false, vec![]) };
+        let (world, provider) = api.world(breaks).await;
+        let answer = world.ask(post(path, "")).await;
+        assert_eq!((answer.status, provider.seen().len()), (502, 1), "{}", api.path);
+        assert!(answer.body.contains("upstream proxy error"), "{}", answer.body);
+        assert!(world.book.facts().is_empty(), "only counted");
+    }
+}

@@ -333,3 +333,47 @@ async fn a_client_that_leaves_while_it_tries_a_circuit_leaves_the_try_to_the_nex
         }
     }
 }
+
+#[tokio::test]
+async fn a_client_that_stops_reading_holds_up_nobody_and_costs_no_more_as_time_goes_by() {
+    for api in apis() {
+        for stream in [false, true] {
+            let about = format!("{} stream={stream}", api.path);
+            let filler =
+                if stream { format!(": {}\n\n", "x".repeat(60_000)) } else { " ".repeat(60_000) };
+            let first = if stream { api.frames[0].as_str() } else { &api.body[..20] };
+            let endless = reply(stream, vec![send(first), Step::Repeat(filler.into())]);
+            let pieces = if stream { api.frames.clone() } else { vec![api.body.to_owned()] };
+            let usual = reply(stream, sends(&pieces));
+            let world = World::new();
+            let provider = Upstream::start(&world.lifecycle, move |number, _| {
+                if number == 0 { endless.clone() } else { usual.clone() }
+            })
+            .await;
+            world.install(&[row(api.kind, "p", &provider.url(api.base), &["k"])]);
+            let mut body = world.send(post(api.path, &api.request(stream))).await.into_body();
+            assert_eq!(chunk(&mut body).await.unwrap(), first, "{about}");
+            let mut taken = Vec::new();
+            for _ in 0..3 {
+                for _ in 0..20 {
+                    let answer = world.ask(post(api.path, &api.request(stream))).await;
+                    let got = (answer.status, answer.body, answer.whole);
+                    assert_eq!(got, (200, pieces.concat(), true), "{about}");
+                }
+                let mut still = 0;
+                let mut sent = provider.sent();
+                while still < 500 {
+                    tokio::task::yield_now().await;
+                    still = if provider.sent() == sent { still + 1 } else { 0 };
+                    sent = provider.sent();
+                }
+                // Of the usual answers, which come and go, each is far smaller than one piece more.
+                taken.push((sent / 60_000, world.metric("coder_ai_gateway_held_bytes")));
+            }
+            assert!(taken.iter().all(|now| *now == taken[0]), "{about}: {taken:?}");
+            drop(body);
+            provider.cancelled().await;
+            assert_all_given_back(&world, &about).await;
+        }
+    }
+}
