@@ -12,6 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::preflight;
 use crate::tree::{Tree, output, status};
 
 /// Of the process; what a target keeps of one input is far less.
@@ -38,7 +39,7 @@ const FLAGS: &[&str] = &[
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// One target; all of them in turn when it is left out.
+    /// One target, see docs/fuzzing.md; all of them in turn when it is left out.
     target: Option<String>,
     /// How long each target runs.
     #[arg(long, default_value_t = 60)]
@@ -51,6 +52,7 @@ pub(crate) fn run(tree: &Tree, args: &Args) -> Result<()> {
         let known: Vec<&str> = targets.iter().map(String::as_str).collect();
         bail!("there is no target `{name}`, but {}", known.join(", "))
     }
+    preflight::cxx()?;
     let built = build(tree)?;
     for name in args.target.as_ref().map_or(targets, |name| [name.clone()].into()) {
         fuzz(tree, &built, &name, args.seconds)?;

@@ -45,6 +45,21 @@ pub(crate) fn npm() -> Result<()> {
     install("npm", &["npm"])
 }
 
+/// Makes sure that there is a C++ compiler: the one that `CXX` names, or `c++`.
+pub(crate) fn cxx() -> Result<()> {
+    let named = env::var_os("CXX").filter(|name| !name.is_empty());
+    if let Some(name) = named {
+        if succeeds(Command::new(&name).arg("--version")) {
+            return Ok(());
+        }
+        bail!("CXX names no C++ compiler: `{} --version` fails", name.display())
+    }
+    if succeeds(Command::new("c++").arg("--version")) {
+        return Ok(());
+    }
+    install("a C++ compiler", &["g++"])
+}
+
 fn find_postgres() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = env::split_paths(&path).collect();
