@@ -1,4 +1,8 @@
 //! Reads a spool without being the one who writes it.
+//!
+//! Nothing holds the writer up meanwhile: a page may be read before a record is written to it and the next
+//! page after, and a file may be removed, or used again for another segment. So what looks like damage is
+//! looked at once more, and is none if the file has another preface by then.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,9 +13,11 @@ use crate::spool::claims::{Claims, Role, Unfit, role};
 use crate::spool::cursor::{Cursor, CursorFile};
 use crate::spool::folder::{CURSOR, segment_files};
 use crate::spool::position::Position;
+use crate::spool::preface::PREFACE_BYTES;
 use crate::spool::record::Kind;
 use crate::spool::recover::checkpoint;
 use crate::spool::scan::{Found, Scan};
+use crate::spool::window::read_full;
 
 /// A record seen from outside.
 #[derive(Debug)]
@@ -23,8 +29,8 @@ pub(crate) struct Seen {
     pub(crate) payload: Vec<u8>,
 }
 
-/// The segments of a directory as they were when it was opened. A file that is used again meanwhile holds
-/// no more records of its old number, so it just ends.
+/// The segments of a directory as they were when it was opened. A file that is used again meanwhile just
+/// ends: what it held is acknowledged.
 #[derive(Debug)]
 pub(crate) struct Outside {
     cursor: Cursor,
@@ -36,6 +42,8 @@ pub(crate) struct Outside {
 struct Part {
     number: u32,
     file: File,
+    /// What its first bytes were when the number was found out.
+    preface: [u8; PREFACE_BYTES as usize],
     /// Where its records end, if that is known.
     end: Option<u32>,
     bytes: u32,
@@ -49,7 +57,7 @@ impl Outside {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Cursor::default(),
             Err(error) => return Err(error),
         };
-        let mut claims = Claims::new(|(file, bytes): &(File, u32)| (file, *bytes));
+        let mut claims = Claims::new(|part: &Part| (&part.file, part.bytes));
         for (_, path) in segment_files(dir)? {
             let file = match File::open(path) {
                 Ok(file) => file,
@@ -58,9 +66,10 @@ impl Outside {
                 Err(error) => return Err(error),
             };
             let bytes = u32::try_from(file.metadata()?.len()).unwrap_or(u32::MAX);
+            let preface = first_bytes(&file)?;
             match role(&file, bytes) {
                 Ok(Role::Numbered(number)) => {
-                    claims.add(number, (file, bytes));
+                    claims.add(number, Part { number, file, preface, end: None, bytes });
                 }
                 Ok(Role::Blank | Role::Junk) => {}
                 Err(Unfit::Read(error)) => return Err(error),
@@ -70,8 +79,8 @@ impl Outside {
                 }
             }
         }
-        let part = |(number, (file, bytes))| Part { number, file, end: None, bytes };
-        let mut parts: Vec<Part> = claims.into_sorted().map(part).collect();
+        let numbered = |(number, part)| Part { number, ..part };
+        let mut parts: Vec<Part> = claims.into_sorted().map(numbered).collect();
         let previous: Vec<_> = parts
             .iter()
             .filter_map(|part| checkpoint(&part.file, part.number, part.bytes))
@@ -89,8 +98,7 @@ impl Outside {
         loop {
             let part = self.files.front()?;
             let scan = self.scan.get_or_insert_with(|| Scan::new(Some(part.number), part.bytes));
-            let limit = part.end.unwrap_or(part.bytes);
-            match scan.next(&part.file, limit, part.end.is_some()) {
+            match part.step(scan) {
                 None => {
                     self.scan = None;
                     self.files.pop_front();
@@ -112,4 +120,30 @@ impl Outside {
             }
         }
     }
+}
+
+impl Part {
+    /// The next record or what is really damage, if there is more.
+    fn step(&self, scan: &mut Scan) -> Option<Found> {
+        let limit = self.end.unwrap_or(self.bytes);
+        let mark = scan.mark();
+        let found = scan.next(&self.file, limit, self.end.is_some());
+        let Some(Found::Damage { .. }) = found else { return found };
+        // What comes behind it is there, so what comes before was written by now.
+        scan.look_again(mark);
+        let again = scan.next(&self.file, limit, self.end.is_some());
+        if let Some(Found::Damage { .. }) = again
+            && first_bytes(&self.file).is_ok_and(|bytes| bytes != self.preface)
+        {
+            return None;
+        }
+        again
+    }
+}
+
+/// The first bytes of a file, zeros behind its end.
+fn first_bytes(file: &File) -> io::Result<[u8; PREFACE_BYTES as usize]> {
+    let mut bytes = [0; PREFACE_BYTES as usize];
+    read_full(file, &mut bytes, 0)?;
+    Ok(bytes)
 }

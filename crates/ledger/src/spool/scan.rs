@@ -41,6 +41,14 @@ pub(crate) enum Tail {
     Torn,
 }
 
+/// A place in a scan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    offset: u32,
+    vain_left: u64,
+    ahead: Option<Found>,
+}
+
 /// Walks over the records of one segment.
 #[derive(Debug)]
 pub(crate) struct Scan {
@@ -74,6 +82,19 @@ impl Scan {
     /// Where the last step ended.
     pub(crate) const fn offset(&self) -> u32 {
         self.offset
+    }
+
+    /// Where the scan is, for [`Self::look_again`].
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { offset: self.offset, vain_left: self.vain_left, ahead: self.ahead }
+    }
+
+    /// Goes back and forgets what was read.
+    pub(crate) fn look_again(&mut self, mark: Mark) {
+        self.offset = mark.offset;
+        self.vain_left = mark.vain_left;
+        self.ahead = mark.ahead;
+        self.window = Window::default();
     }
 
     /// The next record or damage before `limit`. With `closed`, what comes before the limit ought to be

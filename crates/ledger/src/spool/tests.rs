@@ -5,6 +5,7 @@ mod faults;
 mod forged;
 mod histories;
 mod late;
+mod outside;
 
 use std::fs;
 use std::path::Path;
