@@ -55,8 +55,9 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     )
     .await
     .map_err(|error| anyhow!("{}", stdx::chain(&error)))?;
-    let deployment_id =
-        api::setup::prepare(&store, &clock, &rng).await.map_err(|error| chained(&error))?;
+    let deployment_id = store::outlast(async || api::setup::prepare(&store, &clock, &rng).await)
+        .await
+        .map_err(|error| chained(&error))?;
     seed(options, environment, &store, &clock, &rng).await?;
     let settings = settings(options, &access_url, deployment_id);
     keep_partitions(store.clone(), Arc::clone(&clock), lifecycle);
@@ -110,7 +111,7 @@ async fn seed(
     if providers.is_empty() {
         return Ok(());
     }
-    let report = api::seeding::seed(store, &providers, clock, rng)
+    let report = store::outlast(async || api::seeding::seed(store, &providers, clock, rng).await)
         .await
         .map_err(|error| anyhow!("{}", stdx::chain(&error)))?;
     tracing::info!(?report, "AI providers of the environment");

@@ -23,12 +23,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::Source;
 use crate::metrics::Metrics;
+use crate::patience::{self, outlast};
 use crate::stack::postgres::STATEMENT_DEADLINE;
 use crate::stack::{Authz, Crypt, Full, Postgres};
 use crate::{Error, dbcrypt, migrate};
 
-/// How long the first connection is tried for.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a request waits for a free connection before it is answered 503.
 const WAIT_DEADLINE: Duration = Duration::from_secs(10);
 /// The oldest server that will do.
@@ -88,14 +87,8 @@ pub enum ConnectError {
     Setup(#[source] Source),
 }
 
-impl ConnectError {
-    pub(crate) fn migrate(source: impl Into<Source>) -> Self {
-        Self::Migrate(source.into())
-    }
-}
-
 impl Full {
-    /// Connects, migrates, checks the keys.
+    /// Connects, migrates, checks the keys. Starts over if the database goes away meanwhile.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -104,16 +97,18 @@ impl Full {
         registry: &mut Registry,
     ) -> Result<Self, ConnectError> {
         let config: Config = options.url.expose().parse().map_err(ConnectError::Url)?;
-        let first = first_connection(&config).await?;
-        let ran = migrate::run(first).await?;
-        if !ran.is_empty() {
-            tracing::info!(count = ran.len(), "migrated the database");
-        }
         let pool = pool(&config, options.connections_max)?;
         let ring = Arc::new(options.keyring);
-        dbcrypt::check(&pool, &ring, &options.rng, &options.clock)
-            .await
-            .map_err(ConnectError::Keys)?;
+        outlast(async || {
+            let ran = migrate::run(first_connection(&config).await?).await?;
+            if !ran.is_empty() {
+                tracing::info!(count = ran.len(), "migrated the database");
+            }
+            dbcrypt::check(&pool, &ring, &options.rng, &options.clock)
+                .await
+                .map_err(ConnectError::Keys)
+        })
+        .await?;
         let postgres = Postgres {
             pool,
             metrics: Metrics::new(registry)
@@ -158,7 +153,7 @@ struct ServerVersion {
 }
 
 async fn first_connection(config: &Config) -> Result<AsyncPgConnection, ConnectError> {
-    let deadline = Instant::now() + CONNECT_DEADLINE;
+    let deadline = Instant::now() + patience::DEADLINE;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
     let mut tries = 0;
     let mut conn = loop {
@@ -178,7 +173,7 @@ async fn first_connection(config: &Config) -> Result<AsyncPgConnection, ConnectE
         diesel::sql_query("SELECT current_setting('server_version_num')::int AS version")
             .get_result(&mut conn)
             .await
-            .map_err(|source| ConnectError::Setup(Box::new(source)))?;
+            .map_err(|source| ConnectError::Setup(Box::new(Error::from(source))))?;
     if server.version < SERVER_VERSION_MIN {
         return Err(ConnectError::TooOld(server.version / 10_000));
     }

@@ -128,7 +128,7 @@ impl From<DieselError> for Error {
             // diesel has no kind of its own for these classes (40P01; 53300, 57014, 57P01 to 57P03).
             _ if message.contains("deadlock detected") => Self::Serialization,
             _ if UNFIT.iter().any(|text| message.starts_with(text)) => Self::Unfit,
-            _ if UNAVAILABLE.iter().any(|text| message.contains(text)) => Self::Unavailable,
+            _ if tells_unavailable(message) => Self::Unavailable,
             _ => Self::Internal,
         };
         class(Box::new(DieselError::DatabaseError(kind, info)))
@@ -155,12 +155,18 @@ const UNFIT: [&str; 13] = [
     "total size of jsonb",
 ];
 
-/// What servers say when they are stopping, starting, full, or out of patience.
-const UNAVAILABLE: [&str; 6] = [
+/// Whether a text says that there is no server to ask.
+pub(crate) fn tells_unavailable(message: &str) -> bool {
+    UNAVAILABLE.iter().any(|text| message.contains(text))
+}
+
+/// What servers say when they are stopping, starting, full, or out of patience; and what connections say.
+const UNAVAILABLE: [&str; 7] = [
     "terminating connection",
     "the database system is",
     "too many clients",
     "too many connections",
     "connection closed",
+    "error communicating with the server",
     "canceling statement due to",
 ];

@@ -7,7 +7,9 @@ use diesel_async::{
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
+use crate::Error;
 use crate::connect::ConnectError;
+use crate::error::{self, Source};
 use crate::locks::Lock;
 
 /// The schema's history, compiled into the program.
@@ -20,18 +22,18 @@ pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migra
 pub(crate) async fn run(mut conn: AsyncPgConnection) -> Result<Vec<String>, ConnectError> {
     conn.batch_execute("SET statement_timeout = 0; SET lock_timeout = '120s'")
         .await
-        .map_err(ConnectError::migrate)?;
+        .map_err(refused)?;
     diesel::sql_query(format!("SELECT pg_advisory_lock({})", Lock::Migrations as i64))
         .execute(&mut conn)
         .await
-        .map_err(ConnectError::migrate)?;
+        .map_err(refused)?;
     let mut harness = AsyncMigrationHarness::new(conn);
     let known: Vec<String> = MigrationSource::<Pg>::migrations(&MIGRATIONS)
-        .map_err(ConnectError::migrate)?
+        .map_err(failed)?
         .iter()
         .map(|migration| migration.name().version().to_string())
         .collect();
-    let applied = harness.applied_migrations().map_err(ConnectError::migrate)?;
+    let applied = harness.applied_migrations().map_err(failed)?;
     if let Some(unknown) =
         applied.iter().map(MigrationVersion::to_string).find(|v| !known.contains(v))
     {
@@ -39,9 +41,21 @@ pub(crate) async fn run(mut conn: AsyncPgConnection) -> Result<Vec<String>, Conn
     }
     let ran = harness
         .run_pending_migrations(MIGRATIONS)
-        .map_err(ConnectError::migrate)?
+        .map_err(failed)?
         .iter()
         .map(ToString::to_string)
         .collect();
     Ok(ran)
+}
+
+fn refused(error: diesel::result::Error) -> ConnectError {
+    ConnectError::Migrate(Box::new(Error::from(error)))
+}
+
+/// The harness tells what failed in its text only.
+fn failed(source: Source) -> ConnectError {
+    if error::tells_unavailable(&source.to_string()) {
+        return ConnectError::Migrate(Box::new(Error::Unavailable(source)));
+    }
+    ConnectError::Migrate(source)
 }

@@ -70,6 +70,18 @@ async fn two_servers_that_start_at_once_migrate_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_outlasts_a_database_that_goes_away_again_and_again() {
+    let db = TestDb::empty().await;
+    let (relay, url) = db.relayed().await.unwrap();
+    // In the greeting, amid the migrations, behind them; and the connection that the keys are checked with.
+    relay.cut_after([40, 8_000, u64::MAX, 40, u64::MAX, 500]);
+    TestDb::store_at(&url).await.unwrap().ping().await.unwrap();
+    assert_eq!(relay.cuts_left(), 0);
+    let ran = value(&db, "SELECT count(*) FROM __diesel_schema_migrations").await;
+    assert_eq!(ran, migrations().len().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_holds_the_versions_of_the_folders() {
     let db = TestDb::new().await;
     let ledger = db.sql("SELECT version FROM __diesel_schema_migrations ORDER BY 1").await.unwrap();
