@@ -47,11 +47,15 @@ impl Ready {
     fn spool(&self) -> ReadinessCheck {
         let status = self.ledger.status();
         let age = status.oldest_age.unwrap_or_default().as_secs();
+        let remedy = status.shipping.remedy();
         let detail = format!(
-            "{}; {} facts ({} bytes) wait for coderd, the oldest for {age} s",
+            "{}; {} facts ({} bytes) wait for coderd, the oldest for {age} s; shipping: {}{}{}",
             status.health.as_str(),
             status.waiting_facts,
             status.waiting_bytes,
+            status.shipping.as_str(),
+            if remedy.is_some() { ", " } else { "" },
+            remedy.unwrap_or_default(),
         );
         check("spool", status.writable(), detail)
     }

@@ -11,7 +11,7 @@ use telemetry::Registry;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::metrics::{Lost, Metrics, State, Use};
+use crate::metrics::{Doing, Lost, Metrics, State, Use};
 use crate::recorder::Intake;
 use crate::settings::{LedgerSettings, MAX_BYTES_MIN, OpenError};
 use crate::shipper::Shipper;
@@ -184,11 +184,13 @@ impl Desk {
     }
 
     fn shipping(&self) -> Shipping {
-        const ALL: [Shipping; 6] = [
+        const ALL: [Shipping; 8] = [
             Shipping::Detached,
             Shipping::Idle,
             Shipping::Sending,
             Shipping::Waiting,
+            Shipping::NotUnderstood,
+            Shipping::Unreadable,
             Shipping::Denied,
             Shipping::Stopped,
         ];
@@ -263,6 +265,9 @@ impl Desk {
         metrics.segments.set(Use::Blank, count(figures.blank_segments));
         for state in State::ALL {
             metrics.state.set(*state, i64::from(*state == State::from(status.health)));
+        }
+        for doing in Doing::ALL {
+            metrics.shipping.set(*doing, i64::from(*doing == Doing::from(status.shipping)));
         }
         let upto = |counter: &telemetry::Counter<()>, value: u64| {
             counter.inc_by((), value.saturating_sub(counter.get(&())));

@@ -18,7 +18,7 @@
 //! - An interception that was open when the process ended is ended at the next start.
 //! - No byte on the disk makes it panic, wait for ever or take memory without bound.
 //!
-//! The format is described in `docs/decisions/`.
+//! What lies in the directory, byte by byte, is described at the head of `spool.rs`.
 
 mod ledger;
 mod metrics;

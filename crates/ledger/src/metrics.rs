@@ -1,4 +1,5 @@
 use crate::spool::Health;
+use crate::status::Shipping;
 
 telemetry::label! {
     /// Why facts will never be stored.
@@ -42,6 +43,35 @@ telemetry::label! {
     }
 }
 
+telemetry::label! {
+    /// What the shipper is doing. One of them is 1.
+    pub(crate) enum Doing {
+        Detached => "detached",
+        Idle => "idle",
+        Sending => "sending",
+        Waiting => "waiting",
+        NotUnderstood => "not_understood",
+        Unreadable => "unreadable",
+        Denied => "denied",
+        Stopped => "stopped",
+    }
+}
+
+impl From<Shipping> for Doing {
+    fn from(shipping: Shipping) -> Self {
+        match shipping {
+            Shipping::Detached => Self::Detached,
+            Shipping::Idle => Self::Idle,
+            Shipping::Sending => Self::Sending,
+            Shipping::Waiting => Self::Waiting,
+            Shipping::NotUnderstood => Self::NotUnderstood,
+            Shipping::Unreadable => Self::Unreadable,
+            Shipping::Denied => Self::Denied,
+            Shipping::Stopped => Self::Stopped,
+        }
+    }
+}
+
 impl From<Health> for State {
     fn from(health: Health) -> Self {
         match health {
@@ -72,6 +102,8 @@ telemetry::metrics! {
         pub(crate) open: Gauge["coder_ai_gateway_spool_open_interceptions"] {},
         /// Whether facts are taken.
         pub(crate) state: Gauge["coder_ai_gateway_spool_state"] { state: State },
+        /// What the shipper is doing: facts are shipped, or why not.
+        pub(crate) shipping: Gauge["coder_ai_gateway_spool_shipping"] { state: Doing },
         /// Batches that were appended.
         pub(crate) appends: Counter["coder_ai_gateway_spool_appends_total"] {},
         /// Batches that were refused because there was no room.
@@ -91,6 +123,8 @@ telemetry::metrics! {
         pub(crate) shipped: Counter["coder_ai_gateway_spool_shipped_facts_total"] {},
         /// Tries to ship a batch that failed and were repeated.
         pub(crate) retries: Counter["coder_ai_gateway_spool_retries_total"] {},
+        /// Tries to read what is to be shipped next that failed and are repeated.
+        pub(crate) read_errors: Counter["coder_ai_gateway_spool_read_errors_total"] {},
         /// Facts that will never be stored.
         pub(crate) lost: Counter["coder_ai_gateway_spool_lost_facts_total"] { reason: Lost },
         /// Bytes on disk that were no records and should have been.

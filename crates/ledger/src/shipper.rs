@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aibridge::facts::Fact;
 use futures_util::FutureExt as _;
-use stdx::{Backoff, Stopping};
+use stdx::Stopping;
 
 use crate::ledger::Desk;
 use crate::metrics::Lost;
@@ -14,17 +14,18 @@ use crate::refused::{self, Line};
 use crate::sink::{Batch, Receipt, Sink, SinkError};
 use crate::status::Shipping;
 
+mod outage;
 mod queue;
+#[cfg(test)]
+mod tests;
 
+use outage::Outage;
 use queue::{Load, Queue};
 
 /// A batch that is not full waits so long for more.
 const LINGER: Duration = Duration::from_millis(5);
 /// Longest wait for an answer to one batch.
 const ATTEMPT_MAX: Duration = Duration::from_mins(1);
-/// Pauses between tries.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Longest pause that the place of record can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
@@ -33,6 +34,8 @@ pub(crate) struct Shipper<S> {
     desk: Arc<Desk>,
     sink: S,
     queue: Queue,
+    /// Of the disk that is read from.
+    reading: Outage,
 }
 
 /// What became of a batch.
@@ -45,7 +48,7 @@ enum Outcome {
 impl<S: Sink> Shipper<S> {
     pub(crate) fn new(desk: Arc<Desk>, sink: S) -> Self {
         let queue = Queue::new(Arc::clone(&desk.core));
-        Self { desk, sink, queue }
+        Self { desk, sink, queue, reading: Outage::default() }
     }
 
     /// Ships until the process stops, and then what is left as long as that goes without a pause.
@@ -82,6 +85,9 @@ impl<S: Sink> Shipper<S> {
             }
             let id = self.desk.rng.uuid_v7(self.desk.clock.now());
             if let Some(load) = self.queue.take(id) {
+                if self.queue.failed().is_none() {
+                    self.read_again();
+                }
                 if !load.batch.facts.is_empty() {
                     return Some(load);
                 }
@@ -91,25 +97,46 @@ impl<S: Sink> Shipper<S> {
             if stopping.begun() {
                 return None;
             }
+            if let Some(error) = self.queue.failed() {
+                let pause = self.reading.pause(&self.desk);
+                self.desk.metrics.read_errors.inc(());
+                self.desk.set_shipping(Shipping::Unreadable);
+                if self.reading.is_news(error) {
+                    tracing::error!(error = %error, "the spool cannot be read; what waits there stays on disk and is tried again");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = stopping.wait() => {}
+                }
+                continue;
+            }
+            self.read_again();
             tokio::select! {
                 () = arrived => {}
                 () = stopping.wait() => {}
             }
         }
     }
+
+    /// The disk gives back what is next.
+    fn read_again(&mut self) {
+        if self.reading.end() {
+            tracing::info!("the spool is read again");
+            self.desk.set_shipping(Shipping::Idle);
+        }
+    }
 }
 
 /// Sends one batch until it is stored.
 async fn send<S: Sink>(desk: &Desk, sink: &S, batch: &Batch, stopping: &Stopping) -> Outcome {
-    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
-    let mut failing = false;
+    let mut outage = Outage::default();
     loop {
         let attempt = AssertUnwindSafe(sink.ingest(batch)).catch_unwind();
         let unavailable =
             |reason: &str| SinkError::Unavailable { reason: reason.to_owned(), retry_after: None };
         let error = match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
             Ok(Ok(Ok(receipt))) => {
-                if failing {
+                if outage.end() {
                     tracing::info!(batch = %batch.id, "facts are shipped again");
                 }
                 return Outcome::Stored(receipt);
@@ -119,7 +146,7 @@ async fn send<S: Sink>(desk: &Desk, sink: &S, batch: &Batch, stopping: &Stopping
             Err(_) => unavailable("the place of record did not answer in time"),
         };
         desk.metrics.retries.inc(());
-        if !std::mem::replace(&mut failing, true) {
+        if outage.is_news(&error) {
             let facts = batch.facts.len();
             tracing::warn!(batch = %batch.id, facts, error = %error, "facts cannot be shipped; they stay on disk");
         }
@@ -131,9 +158,13 @@ async fn send<S: Sink>(desk: &Desk, sink: &S, batch: &Batch, stopping: &Stopping
                 desk.set_shipping(Shipping::Denied);
                 None
             }
+            SinkError::NotUnderstood { .. } => {
+                desk.set_shipping(Shipping::NotUnderstood);
+                Some(outage.pause(desk))
+            }
             SinkError::Unavailable { retry_after, .. } => {
                 desk.set_shipping(Shipping::Waiting);
-                let pause = jittered(desk, backoff.pause());
+                let pause = outage.pause(desk);
                 Some(retry_after.map_or(pause, |asked| pause.max(asked.min(RETRY_AFTER_MAX))))
             }
         };
@@ -146,16 +177,9 @@ async fn send<S: Sink>(desk: &Desk, sink: &S, batch: &Batch, stopping: &Stopping
         tokio::select! {
             biased;
             () = stopping.wait() => return Outcome::GivenUp,
-            () = waited => desk.set_shipping(Shipping::Sending),
+            () = waited => {}
         }
     }
-}
-
-/// Between half and all of a pause, so that many gateways do not come back at once.
-fn jittered(desk: &Desk, pause: Duration) -> Duration {
-    let mut byte = [0];
-    desk.rng.fill(&mut byte);
-    pause / 2 + pause * u32::from(byte[0]) / 512
 }
 
 /// Deals with what was refused and acknowledges the rest.

@@ -41,6 +41,13 @@ pub enum SinkError {
         /// How long it asked to be left alone.
         retry_after: Option<Duration>,
     },
+    /// The place of record is there and does not understand the batch: it is older than this gateway. The
+    /// batch, and with it all that follows, waits until it is upgraded.
+    #[error("{reason}")]
+    NotUnderstood {
+        /// For the log.
+        reason: String,
+    },
     /// The place of record does not accept this gateway (any more). Facts stay on disk.
     #[error("{reason}")]
     Denied {

@@ -6,6 +6,57 @@
 //! no metadata. One thread syncs for everybody ([`commit`]), another prepares files ([`keeper`]). A reader
 //! ([`reader`]) follows up to the horizon: what may be shown to others. What it has dealt with is
 //! acknowledged; the cursor that says so may lag behind the truth and never leads.
+//!
+//! # Files
+//!
+//! The directory has mode 0700, its files 0600. Numbers on disk are little-endian, checksums CRC-32 (IEEE),
+//! lengths and places `u32`, times `i64` microseconds since 1970.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `lock` | empty; who uses the spool holds an exclusive `flock` on it. Readers from outside take none |
+//! | `cursor` | up to where everything is acknowledged, see [`cursor`] |
+//! | `segment-IIII.spool` | a segment, or room for one. `IIII` is the file's index, at least four decimal digits. It says nothing about the order: a file is used again for later segments |
+//! | `segment-NNNNNNNNNN.damaged` | copy of a segment with damage, by its number, for people |
+//! | `file-IIII-K.damaged` | a file whose beginning and records could all not be read, moved out of the way |
+//! | `refused.jsonl` | facts that can never be stored; written by the ledger, not by the spool |
+//!
+//! # A segment
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 0..64 | preface: magic, version and the segment's number, see [`preface`] |
+//! | 64.. | a checkpoint: where the spool stood and which keys were open, see [`preface`] |
+//! | after it | records of facts, each at a multiple of 8, without gaps, see [`record`] |
+//! | behind the last | zeros up to the end of the page (4 KiB), then zeros or what an earlier use left |
+//!
+//! Numbers begin at 1 and grow by 1 with each segment, whichever file it is in; they order the records. A
+//! record lies in one segment. Ordinary segments have a 64th of the spool's bound, between 64 KiB and 16 MiB;
+//! a record that does not fit gets a segment of its own size. A preface of 64 zeros is a file that was never
+//! used. One of another version makes the spool refuse to open.
+//!
+//! Where a segment ends is said by the checkpoint of the next one. The last one ends where no valid record
+//! follows. A valid record has checksums that cover the segment's number and the record's place in it, so
+//! nothing that an earlier use left behind is one. Bytes before the end that are no record are damage: they are
+//! counted, passed over, and cost no other record. Bytes that the disk does not give back are not damage; they
+//! are read again later.
+//!
+//! # What is synced when
+//!
+//! - An append is one `pwrite` of the record, with zeros to the end of the page when it reaches into a new one.
+//!   One thread then calls `fdatasync` on all segments written to, the full ones first ([`syncer`]). With [`SyncPolicy::Strict`] that is
+//!   what the appender waits for; it happens within 5 ms even if nobody waits. With [`SyncPolicy::Os`] it
+//!   happens every second, and nobody waits.
+//! - A file that could not be synced is never synced or written again. Nothing more is taken until a fresh
+//!   file could be filled and synced.
+//! - A file is filled with zeros and synced with `fsync`, and then the directory, before it is used. One that is
+//!   needed at once is only reserved; then the directory is synced before the first record in it counts as
+//!   durable.
+//! - The cursor is written at every acknowledgement and synced about every second, and at the end. It is synced
+//!   before any file that it has passed is overwritten or removed: a crash never leaves a cursor that points to
+//!   a segment that is gone.
+//! - At the start the last two segments are synced before anything is appended, because the process before may
+//!   have ended before it did so.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +100,9 @@ pub(crate) use reader::{FromDisk, Item, Reader, Unread};
 pub(crate) use record::{Frame, Kind};
 pub(crate) use recover::Findings;
 pub(crate) use state::Class;
+
+#[cfg(test)]
+pub(crate) use window::faults;
 
 use commit::Commit;
 use folder::Folder;
@@ -173,6 +227,7 @@ impl<T: Send + 'static> Spool<T> {
         if let Err(error) = state.sync_cursor() {
             tracing::warn!(error = %error, "cannot save the cursor of the spool");
         }
+        state.remove_spent();
     }
 }
 

@@ -14,6 +14,11 @@ pub enum Shipping {
     Sending,
     /// The place of record is away; the batch is tried again after a pause.
     Waiting,
+    /// The place of record does not understand what it is sent, because it is older than this gateway. The
+    /// batch is tried again after a pause, and everything waits for it.
+    NotUnderstood,
+    /// The disk does not give back what is next. It is read again after a pause, and everything waits for it.
+    Unreadable,
     /// The place of record does not accept this gateway; see
     /// [`Ledger::resume_shipping`](crate::Ledger::resume_shipping).
     Denied,
@@ -22,7 +27,7 @@ pub enum Shipping {
 }
 
 impl Shipping {
-    /// The name used in logs.
+    /// The name used in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -30,8 +35,21 @@ impl Shipping {
             Self::Idle => "idle",
             Self::Sending => "sending",
             Self::Waiting => "waiting",
+            Self::NotUnderstood => "not_understood",
+            Self::Unreadable => "unreadable",
             Self::Denied => "denied",
             Self::Stopped => "stopped",
+        }
+    }
+
+    /// What somebody has to do before facts are shipped again, if that is so.
+    #[must_use]
+    pub const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::NotUnderstood => Some("coderd is older than this gateway: upgrade coderd first"),
+            Self::Unreadable => Some("the disk does not give back what is next: see to the disk"),
+            Self::Denied => Some("coderd does not accept this gateway: see to its key and version"),
+            Self::Detached | Self::Idle | Self::Sending | Self::Waiting | Self::Stopped => None,
         }
     }
 }

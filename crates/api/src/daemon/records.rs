@@ -60,9 +60,9 @@ impl Desk {
 pub(super) async fn records(State(app): State<App>, request: Request) -> ApiResult<Json<Accepted>> {
     let (facts, _room) = read(&app, request, |batch: Records| batch.facts).await?;
     let receipt = app.records.store(&facts).await.map_err(|error| match error {
-        SinkError::Unavailable { reason, .. } | SinkError::Denied { reason } => {
-            ApiError::Store(Error::Unavailable(reason.into()))
-        }
+        SinkError::Unavailable { reason, .. }
+        | SinkError::NotUnderstood { reason }
+        | SinkError::Denied { reason } => ApiError::Store(Error::Unavailable(reason.into())),
     })?;
     let refused: HashSet<usize> = receipt.refused.iter().map(|fact| fact.index).collect();
     let stored = facts.iter().enumerate().filter(|(index, _)| !refused.contains(index));

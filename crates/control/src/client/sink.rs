@@ -85,7 +85,11 @@ impl ControlSink {
                 self.link.end(why);
                 SinkError::Denied { reason }
             }
-            _ => SinkError::Unavailable { reason, retry_after },
+            // A fact of a kind, or with a member, that a later release added.
+            CallError::NotUnderstood(_) => SinkError::NotUnderstood { reason },
+            CallError::Busy { .. } | CallError::Away(_) => {
+                SinkError::Unavailable { reason, retry_after }
+            }
         }
     }
 }

@@ -70,7 +70,6 @@ async fn what_is_not_acknowledged_is_to_be_sent_again() {
         (200, accepted(0..2, &[]), "did not acknowledge 1 of 3", None),
         (200, accepted(0..3, &[3]), "refused what was not sent", None),
         (200, "{}".to_owned(), "is not understood", None),
-        (400, "{}".to_owned(), "does not understand", None),
         (429, "{}".to_owned(), "try again later", Some(Duration::from_secs(9))),
         (503, "{}".to_owned(), "try again later", Some(Duration::from_secs(9))),
         (500, "{}".to_owned(), "coderd answered 500", None),
@@ -83,6 +82,13 @@ async fn what_is_not_acknowledged_is_to_be_sent_again() {
             }
             other => panic!("{status}: {other:?}"),
         }
+    }
+    peer.answers.lock().unwrap().push((400, "{}".to_owned()));
+    match within(sink.ingest(&batch(3))).await {
+        Err(SinkError::NotUnderstood { reason }) => {
+            assert!(reason.contains("does not understand"), "{reason}");
+        }
+        other => panic!("{other:?}"),
     }
     peer.set(Mood::Says(401, vec![(control::VERSION_HEADER, control::VERSION)], "{}"));
     let denied = within(sink.ingest(&batch(3))).await;

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use aibridge::facts::Fact;
@@ -67,11 +68,19 @@ pub(super) struct Queue {
     records: VecDeque<Record>,
     facts: usize,
     bytes: usize,
+    /// Why the disk did not give back what follows, when it was last read.
+    failed: Option<io::Error>,
 }
 
 impl Queue {
     pub(super) fn new(core: Arc<Core<Vec<Fact>>>) -> Self {
-        Self { reader: Some(Reader::new(core)), records: VecDeque::new(), facts: 0, bytes: 0 }
+        let records = VecDeque::new();
+        Self { reader: Some(Reader::new(core)), records, facts: 0, bytes: 0, failed: None }
+    }
+
+    /// Why there is nothing more, unless that is because there is nothing. What was read before is here.
+    pub(super) const fn failed(&self) -> Option<&io::Error> {
+        self.failed.as_ref()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -91,10 +100,11 @@ impl Queue {
         self.records.iter().find(|record| !record.facts.is_empty()).map(|record| record.at_micros)
     }
 
-    /// Reads on until there is enough for a batch or nothing more.
+    /// Reads on until there is enough for a batch, nothing more, or [failure](Self::failed).
     pub(super) async fn fill(&mut self) {
         while !self.is_full() {
             let Some(reader) = &mut self.reader else { return };
+            self.failed = None;
             match reader.in_memory(AT_ONCE) {
                 Ok(items) if items.is_empty() => return,
                 Ok(items) => items.into_iter().for_each(|item| self.push(item.into())),
@@ -107,31 +117,41 @@ impl Queue {
         }
     }
 
-    /// Reads from the disk as much as makes a batch. False if there was nothing.
+    /// Reads from the disk as much as makes a batch. False if there was nothing, or not all of it.
     async fn read_disk(&mut self) -> bool {
         let Some(mut reader) = self.reader.take() else { return false };
         let room = FACTS_MAX.saturating_sub(self.facts);
         let read = tokio::task::spawn_blocking(move || {
             let (mut records, mut facts, mut bytes) = (Vec::<Record>::new(), 0, 0);
+            let mut failed = None;
             while facts < room && bytes < BYTES_MAX && records.len() < FACTS_MAX {
-                let Some(item) = reader.next_on_disk() else { break };
-                let record = Record::from(item);
-                facts += record.facts.len();
-                bytes += record.bytes;
-                records.push(record);
+                match reader.next_on_disk() {
+                    Ok(Some(item)) => {
+                        let record = Record::from(item);
+                        facts += record.facts.len();
+                        bytes += record.bytes;
+                        records.push(record);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
             }
-            (reader, records)
+            (reader, records, failed)
         });
-        let Ok((reader, records)) = read.await else {
+        let Ok((reader, records, failed)) = read.await else {
             tracing::error!("reading the spool panicked; nothing is shipped until the next start");
             return false;
         };
         self.reader = Some(reader);
-        let any = !records.is_empty();
+        let more = !records.is_empty() && failed.is_none();
+        self.failed = failed;
         for record in records {
             self.push(record);
         }
-        any
+        more
     }
 
     fn push(&mut self, record: Record) {

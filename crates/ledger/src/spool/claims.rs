@@ -61,11 +61,11 @@ fn newest(file: &File, bytes: u32, except: Option<u32>) -> io::Result<Option<u32
             newest = newest.max(Some(number));
         }
     }
-    scan.take_error().map_or(Ok(newest), Err)
+    scan.take_error(u32::MAX).map_or(Ok(newest), Err)
 }
 
 /// Where the last record of a segment ends in a file.
-fn reach(file: &File, bytes: u32, number: u32) -> u32 {
+fn reach(file: &File, bytes: u32, number: u32) -> io::Result<u32> {
     let mut scan = Scan::new(Some(number), bytes);
     let mut reach = 0;
     while let Some(found) = scan.next(file, bytes, false) {
@@ -73,7 +73,7 @@ fn reach(file: &File, bytes: u32, number: u32) -> u32 {
             reach = end;
         }
     }
-    reach
+    scan.take_error(u32::MAX).map_or(Ok(reach), Err)
 }
 
 /// Files by the numbers of their segments. No two have the same.
@@ -91,27 +91,28 @@ impl<T> Claims<T> {
     /// Adds a file that says it is the segment of this number. When another says so too, a block of one of
     /// them has got into the other: the one whose records go further is believed, and the other is what its
     /// own records say. Gives back a file that is of no number.
-    pub(crate) fn add(&mut self, mut number: u32, mut file: T) -> Option<T> {
+    ///
+    /// # Errors
+    /// One of two files that say the same cannot be read, so nothing is known of it.
+    pub(crate) fn add(&mut self, mut number: u32, mut file: T) -> io::Result<Option<T>> {
         for _ in 0..TRIES_MAX {
             let Some(rival) = self.by_number.remove(&number) else {
                 self.by_number.insert(number, file);
-                return None;
+                return Ok(None);
             };
             let reach = |which: &T| {
                 let (file, bytes) = (self.look)(which);
                 reach(file, bytes, number)
             };
             let (winner, loser) =
-                if reach(&file) > reach(&rival) { (file, rival) } else { (rival, file) };
+                if reach(&file)? > reach(&rival)? { (file, rival) } else { (rival, file) };
             self.by_number.insert(number, winner);
             file = loser;
             let (inner, bytes) = (self.look)(&file);
-            // What cannot be read now may be later: whoever gets it keeps it.
-            let other = newest(inner, bytes, Some(number)).unwrap_or(None);
-            let Some(other) = other else { return Some(file) };
+            let Some(other) = newest(inner, bytes, Some(number))? else { return Ok(Some(file)) };
             number = other;
         }
-        Some(file)
+        Ok(Some(file))
     }
 
     /// All of them, in order.

@@ -1,3 +1,17 @@
+//! The file that says up to where everything is acknowledged. It has two slots, at 0 and at 4096, written in
+//! turn; the sound one with the higher count of saves is valid. None: nothing is acknowledged. All numbers are
+//! little-endian.
+//!
+//! | bytes of a slot | what |
+//! | --- | --- |
+//! | 0..8 | `AIGWCUR` and a line feed |
+//! | 8..16 | saves so far, this one included; an odd one is in the second slot |
+//! | 16..24 | position: offset in the segment, and its number in the upper half |
+//! | 24..32 | facts before it, since the beginning of the spool |
+//! | 32..40 | bytes of their records |
+//! | 40..60 | zeros |
+//! | 60..64 | CRC-32 of bytes 0..60 |
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -52,7 +66,7 @@ impl CursorFile {
         self.saves == 0
     }
 
-    /// Overwrites the older slot. Survives the process at once, the machine after [`Self::sync`].
+    /// Overwrites the older slot. Survives the process at once, the machine after [`sync`].
     pub(crate) fn save(&mut self, cursor: &Cursor) -> io::Result<()> {
         let saves = self.saves.saturating_add(1);
         self.behind = true;
@@ -72,10 +86,17 @@ impl CursorFile {
         self.file = Arc::new(file);
     }
 
-    /// What has to be synced for the last [`Self::save`] to survive the machine.
+    /// What has to be [synced](sync) for the last [`Self::save`] to survive the machine.
     pub(crate) fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
+}
+
+/// Makes what was saved survive the machine.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    crate::spool::faults::check_sync(file)?;
+    file.sync_data()
 }
 
 fn encode(saves: u64, cursor: &Cursor) -> [u8; SLOT_BYTES] {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use stdx::Backoff;
 
+use crate::spool::cursor;
 use crate::spool::folder::Fill;
 use crate::spool::health::Health;
 use crate::spool::state::State;
@@ -104,20 +105,13 @@ impl<T> State<T> {
 
 impl<T> Core<T> {
     /// Makes one file, off the lock. One that could be made and synced also shows that the disk is well.
-    fn prepare(&self) -> std::io::Result<()> {
+    pub(crate) fn prepare(&self) -> std::io::Result<()> {
         let (folder, index, bytes) = {
             let mut state = self.state();
             // With the bound reached, an old file has to prove it.
-            if state.poisoned && !state.may_grow(state.plan.segment_bytes) {
-                match state
-                    .kept
-                    .pop_front()
-                    .map(|(_, slot)| slot)
-                    .or_else(|| state.blank.pop_front())
-                {
-                    Some(slot) => state.discard(&slot),
-                    None => return Err(std::io::Error::other("no file can be replaced")),
-                }
+            let bytes = state.plan.segment_bytes;
+            if state.poisoned && !state.can_grow(bytes) && !state.give_up_one() {
+                return Err(std::io::Error::other("no file can be replaced"));
             }
             let index = state.next_index;
             state.next_index = index.saturating_add(1);
@@ -145,7 +139,7 @@ impl<T> Core<T> {
     }
 
     /// Makes the cursor durable, so that files behind it can be used again, and gives back what a burst took.
-    fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         let (file, cursor, behind) = {
             let state = self.state();
             let synced = state.cursor_synced >= state.cursor.position;
@@ -153,7 +147,7 @@ impl<T> Core<T> {
             let file = (!synced && !behind).then(|| state.cursor_file.file());
             (file, state.cursor.position, behind)
         };
-        let synced = file.is_some_and(|file| file.sync_data().is_ok());
+        let synced = file.is_some_and(|file| cursor::sync(&file).is_ok());
         let mut state = self.state();
         if synced {
             state.cursor_synced = state.cursor_synced.max(cursor);
@@ -161,7 +155,13 @@ impl<T> Core<T> {
         if behind && let Err(error) = state.sync_cursor() {
             tracing::debug!(error = %error, "the cursor of the spool cannot be saved yet");
         }
+        while state.spent.front().is_some_and(|(number, _)| state.is_passed_for_good(*number))
+            && let Some((_, slot)) = state.spent.pop_front()
+        {
+            state.discard(&slot);
+        }
         if state.kept.len() > state.plan.kept + SURPLUS
+            && state.kept.front().is_some_and(|(number, _)| state.is_passed_for_good(*number))
             && let Some((_, slot)) = state.kept.pop_front()
         {
             state.discard(&slot);

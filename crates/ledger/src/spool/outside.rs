@@ -69,7 +69,7 @@ impl Outside {
             let preface = first_bytes(&file)?;
             match role(&file, bytes) {
                 Ok(Role::Numbered(number)) => {
-                    claims.add(number, Part { number, file, preface, end: None, bytes });
+                    claims.add(number, Part { number, file, preface, end: None, bytes })?;
                 }
                 Ok(Role::Blank | Role::Junk) => {}
                 Err(Unfit::Read(error)) => return Err(error),

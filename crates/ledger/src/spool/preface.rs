@@ -1,5 +1,26 @@
 //! What stands at the beginning of a segment: a header that says which file this is, and the first record,
-//! a checkpoint that says where the spool stood when the segment was begun.
+//! a checkpoint that says where the spool stood when the segment was begun. All numbers are little-endian.
+//!
+//! The header, 64 bytes; 64 zeros are a file that was never used:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 0..8 | `AIGWSPL` and a line feed |
+//! | 8..12 | version of the format, 1 |
+//! | 12..16 | number of the segment |
+//! | 16..60 | zeros |
+//! | 60..64 | CRC-32 of bytes 0..60 |
+//!
+//! The checkpoint is a record, see [`super::record`], of kind 2 at byte 64, with no facts and no keys in its
+//! header. Its payload:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 0..8 | facts appended to the spool before, since its beginning |
+//! | 8..16 | bytes of the records of facts before, headers and padding included |
+//! | 16..24 | where the records of the segment before end: offset, and its number in the upper half |
+//! | 24..32 | how many keys are open |
+//! | 32.. | these, 16 bytes each, big-endian, in no order |
 
 use crate::spool::bytes::{put, u32_at, u64_at};
 use crate::spool::position::Position;

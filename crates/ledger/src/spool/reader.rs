@@ -1,5 +1,6 @@
 //! Follows the records that may be shipped.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -84,21 +85,30 @@ impl<T> Reader<T> {
     }
 
     /// The next item from the disk, if there is one. Blocks.
-    pub(crate) fn next_on_disk(&mut self) -> Option<Item<T>> {
+    ///
+    /// # Errors
+    /// The disk failed where it should be. Nothing is passed over: the next call tries the same place again.
+    pub(crate) fn next_on_disk(&mut self) -> io::Result<Option<Item<T>>> {
         let horizon = self.core.horizon();
         while self.next.position < horizon {
-            let (segment, limit) = self.locate(horizon)?;
+            let Some((segment, limit)) = self.locate(horizon) else { return Ok(None) };
             if self.open.as_ref().is_none_or(|(open, _)| !Arc::ptr_eq(open, &segment)) {
                 let here = self.next.position.segment() == segment.number;
                 let from = if here { self.next.position.offset() } else { PREFACE_BYTES };
                 let scan = Scan::from(Some(segment.number), from, segment.slot.bytes);
                 self.open = Some((Arc::clone(&segment), scan));
             }
-            if let Some(item) = self.step(&segment, limit) {
-                return Some(item);
+            match self.step(&segment, limit) {
+                Ok(None) => {}
+                Err(error) => {
+                    // What was read of it is not to be relied on.
+                    self.open = None;
+                    return Err(error);
+                }
+                item => return item,
             }
         }
-        None
+        Ok(None)
     }
 
     /// When the next record was appended, if it can be read at once.
@@ -131,13 +141,21 @@ impl<T> Reader<T> {
     }
 
     /// One step in a segment; nothing when it only brought us further.
-    fn step(&mut self, segment: &Arc<Segment>, limit: u32) -> Option<Item<T>> {
-        let (_, scan) = self.open.as_mut()?;
+    fn step(&mut self, segment: &Arc<Segment>, limit: u32) -> io::Result<Option<Item<T>>> {
+        let Some((_, scan)) = self.open.as_mut() else { return Ok(None) };
         let file = &segment.slot.file;
-        let Some(found) = scan.next(file, limit, true) else {
-            return Some(self.skip(segment, limit, 0));
+        let found = scan.next(file, limit, segment.end_is_known);
+        // What looks like damage, or like the end, may be what the disk did not read.
+        let passed = match found {
+            Some(Found::Record { .. }) => 0,
+            Some(Found::Damage { end, .. }) => end,
+            None => limit,
         };
-        match found {
+        if let Some(error) = scan.take_error(passed) {
+            return Err(error);
+        }
+        let Some(found) = found else { return Ok(Some(self.skip(segment, limit, 0))) };
+        Ok(match found {
             Found::Record { header, end, .. } if header.kind == Kind::Facts => {
                 let keys = header.key_bytes().unwrap_or(0);
                 let payload = scan.payload(file, &header, end).get(keys..).unwrap_or_default();
@@ -169,7 +187,7 @@ impl<T> Reader<T> {
                 }
                 Some(self.skip(segment, end, 0))
             }
-        }
+        })
     }
 
     fn skip(&mut self, segment: &Segment, end: u32, lost_facts: u64) -> Item<T> {

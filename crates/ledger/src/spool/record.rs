@@ -4,13 +4,18 @@
 //! | --- | --- |
 //! | 0..4 | length of the payload |
 //! | 4..8 | number of the segment |
-//! | 8 | kind |
+//! | 8 | kind: 1 facts, 2 [checkpoint](super::preface) |
 //! | 9..12 | facts in the payload |
-//! | 12..14 | keys opened, 14..16 keys closed; they stand at the payload's beginning, 16 bytes each |
+//! | 12..14 | how many keys it opens |
+//! | 14..16 | how many keys it closes |
 //! | 16..24 | when it was appended, microseconds since 1970 |
 //! | 24..28 | CRC-32 of the payload |
 //! | 28..32 | CRC-32 of the record's offset and the 28 bytes before |
 //! | 32.. | payload, then zeros up to a multiple of 8 |
+//!
+//! The payload begins with the keys that are opened and then those that are closed, 16 bytes each, big-endian:
+//! identifiers of interceptions. What follows in a record of facts is the caller's: a JSON array of facts.
+//! At most 256 MiB.
 //!
 //! The header's checksum covers number and offset: what an earlier use of the file left behind, or what was
 //! copied to another place, is never taken for a record of this segment. It also makes looking for the next

@@ -65,6 +65,8 @@ struct Survey {
     /// Behind its last record.
     after: Totals,
     torn: bool,
+    /// Whether all of it could be read.
+    whole: bool,
 }
 
 /// Walks over a segment and follows the keys it opens and closes. `known` is what was appended before
@@ -104,12 +106,14 @@ fn survey(slot: &Slot, number: u32, (offset, known): (u32, Totals), open: &mut K
         }
     }
     let torn = scan.tail(&slot.file, slot.bytes) == Tail::Torn;
-    if let Some(error) = scan.take_error() {
+    let unreadable = scan.take_error(slot.bytes);
+    let whole = unreadable.is_none();
+    if let Some(error) = unreadable {
         tracing::error!(error = %error, segment = number, "a part of the spool cannot be read");
         // Records may follow that can be read later; nothing must be written over them.
         ends = slot.bytes;
     }
-    Survey { end: ends.min(slot.bytes), before, after, torn }
+    Survey { end: ends.min(slot.bytes), before, after, torn, whole }
 }
 
 struct Files {
@@ -138,7 +142,9 @@ fn sort_files(folder: &Folder, plan: &Plan) -> Result<Files, OpenError> {
         files.next_index = files.next_index.max(slot.index.saturating_add(1));
         files.disk_bytes += u64::from(slot.bytes);
         match role {
-            Role::Numbered(number) => unreadable.extend(claims.add(number, slot)),
+            Role::Numbered(number) => {
+                unreadable.extend(claims.add(number, slot).map_err(unusable)?);
+            }
             Role::Blank if slot.bytes == plan.segment_bytes && !slot.read_only => {
                 files.blank.push_back(Arc::new(slot));
             }
@@ -218,21 +224,18 @@ pub(crate) fn recover<T>(
         .saturating_add(1);
     let active = segments.pop_back().and_then(|segment| resume(segment, &mut segments));
     let reusable = |slot: &Slot| slot.bytes == plan.segment_bytes && !slot.read_only;
-    let mut disk_bytes = files.disk_bytes;
-    let (kept, odd): (Vec<_>, Vec<_>) = old.into_iter().partition(|(_, slot)| reusable(slot));
-    for (_, slot) in odd {
-        disk_bytes -= remove(folder, &slot);
-    }
+    let (kept, spent): (Vec<_>, Vec<_>) = old.into_iter().partition(|(_, slot)| reusable(slot));
     let mut state = State {
         plan,
         folder: Arc::clone(folder),
         active,
         waiting: segments,
         kept: kept.into(),
+        spent: spent.into(),
         blank: files.blank,
         next_number,
         next_index: files.next_index,
-        disk_bytes,
+        disk_bytes: files.disk_bytes,
         totals,
         last,
         open,
@@ -277,12 +280,12 @@ fn chain(live: &[(u32, Arc<Slot>)], cursor: &Cursor) -> Chain {
         let told = checkpoints.get(at + 1).and_then(Option::as_ref).filter(|next| {
             next.previous.segment() == *number && next.previous.offset() <= slot.bytes
         });
-        let (before, end) = if let Some(next) = told
+        let (before, end, whole) = if let Some(next) = told
             && at < base
         {
             let before = own.unwrap_or(out.totals);
             out.totals = next.before;
-            (before, next.previous.offset())
+            (before, next.previous.offset(), true)
         } else {
             // Without a checkpoint the cursor knows best, or else the segment before.
             let known = match own {
@@ -295,9 +298,10 @@ fn chain(live: &[(u32, Arc<Slot>)], cursor: &Cursor) -> Chain {
             let survey = survey(slot, *number, known, &mut out.open);
             out.torn = survey.torn;
             out.totals = survey.after;
-            (survey.before, survey.end)
+            (survey.before, survey.end, survey.whole)
         };
         let segment = Segment::new(Arc::clone(slot), *number, before, end, 0);
+        let segment = if whole { segment } else { segment.of_unknown_end() };
         out.segments.push_back(Arc::new(segment));
     }
     out

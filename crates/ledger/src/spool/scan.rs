@@ -126,9 +126,9 @@ impl Scan {
         closed.then(|| self.pass(Found::Damage { bytes, end: limit }))
     }
 
-    /// Why something that was scanned could not be read, once. It was taken for zeros.
-    pub(crate) const fn take_error(&mut self) -> Option<io::Error> {
-        self.window.take_error()
+    /// Why something before `end` could not be read, once. It was taken for zeros.
+    pub(crate) fn take_error(&mut self, end: u32) -> Option<io::Error> {
+        self.window.take_error(end.into())
     }
 
     /// The payload of the record that was found last.

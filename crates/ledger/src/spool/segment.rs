@@ -13,6 +13,8 @@ pub(crate) struct Segment {
     pub(crate) number: u32,
     /// What was appended before it.
     pub(crate) before: Totals,
+    /// Whether all before the end ought to be records. Otherwise the records end where no more is found.
+    pub(crate) end_is_known: bool,
     end: AtomicU32,
     synced: AtomicU32,
     failed: AtomicBool,
@@ -26,11 +28,17 @@ impl Segment {
             slot,
             number,
             before,
+            end_is_known: true,
             end: AtomicU32::new(end),
             synced: AtomicU32::new(synced),
             failed: AtomicBool::new(false),
             spoiled: AtomicBool::new(false),
         }
+    }
+
+    /// A segment that could not be read to the end of its records.
+    pub(crate) fn of_unknown_end(self) -> Self {
+        Self { end_is_known: false, ..self }
     }
 
     /// Where its records end at present.

@@ -3,7 +3,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use crate::spool::cursor::{Cursor, CursorFile};
+use crate::spool::cursor::{self, Cursor, CursorFile};
 use crate::spool::folder::{Fill, Folder, Slot};
 use crate::spool::health::{Health, Refusal};
 use crate::spool::keys::Keys;
@@ -25,6 +25,9 @@ pub(crate) struct State<T> {
     /// Files of acknowledged segments with their numbers, oldest first. They are overwritten in that order,
     /// as late as possible, so that what they say can be compared with what was stored.
     pub(crate) kept: VecDeque<(u32, Arc<Slot>)>,
+    /// Files of acknowledged segments that are of no further use, with their numbers. They are removed once
+    /// the cursor that passed them is durable.
+    pub(crate) spent: VecDeque<(u32, Arc<Slot>)>,
     /// Files that were never used.
     pub(crate) blank: VecDeque<Arc<Slot>>,
     pub(crate) next_number: u32,
@@ -204,7 +207,7 @@ impl<T> State<T> {
 
     /// Makes one more file while somebody waits. The thread that prepares files is behind.
     fn grow(&mut self) -> bool {
-        if self.disk.is_some() || !self.may_grow(self.plan.segment_bytes) {
+        if self.disk.is_some() || !self.can_grow(self.plan.segment_bytes) {
             return false;
         }
         match self.folder.create(self.next_index, self.plan.segment_bytes, Fill::Reserved) {
@@ -222,6 +225,14 @@ impl<T> State<T> {
 
     pub(crate) fn may_grow(&self, bytes: u32) -> bool {
         self.disk_bytes + u64::from(bytes) <= self.plan.segments_bytes
+    }
+
+    /// The same, with the room of what is not needed any more.
+    pub(crate) fn can_grow(&mut self, bytes: u32) -> bool {
+        if !self.may_grow(bytes) {
+            self.remove_spent();
+        }
+        self.may_grow(bytes)
     }
 
     pub(crate) fn add_blank(&mut self, slot: Slot) {
@@ -260,15 +271,8 @@ impl<T> State<T> {
         let left = |state: &Self| (state.blank.len() + state.kept.len()) as u64 * capacity;
         // The thread that prepares files may be behind.
         let both = bytes.saturating_add(self.plan.segment_bytes);
-        while left(self) < spare && self.may_grow(both) && self.grow() {}
-        while !self.may_grow(bytes) && left(self) >= spare + capacity {
-            let Some(slot) =
-                self.kept.pop_front().map(|(_, slot)| slot).or_else(|| self.blank.pop_front())
-            else {
-                break;
-            };
-            self.discard(&slot);
-        }
+        while left(self) < spare && self.can_grow(both) && self.grow() {}
+        while !self.can_grow(bytes) && left(self) >= spare + capacity && self.give_up_one() {}
         if !self.may_grow(bytes) || left(self) < spare {
             return Err(Refusal::NoRoom(Health::Full));
         }
@@ -292,13 +296,40 @@ impl<T> State<T> {
     }
 
     fn take_kept(&mut self) -> Option<Arc<Slot>> {
-        let (number, slot) = self.kept.pop_front()?;
-        // A cursor that pointed to a segment that is gone would look like a loss.
-        if self.cursor_synced.segment() <= number && self.sync_cursor().is_err() {
-            self.kept.push_front((number, slot));
+        let (number, _) = self.kept.front()?;
+        if !self.pass_for_good(*number) {
             return None;
         }
-        Some(slot)
+        self.kept.pop_front().map(|(_, slot)| slot)
+    }
+
+    /// Whether the cursor on the disk, also after the machine has crashed, is behind this acknowledged segment.
+    /// One that pointed to a segment that is gone would look like a loss.
+    pub(crate) fn is_passed_for_good(&self, number: u32) -> bool {
+        self.cursor_synced.segment() > number || self.cursor_synced >= self.cursor.position
+    }
+
+    /// Makes it so, if it can be done.
+    fn pass_for_good(&mut self, number: u32) -> bool {
+        self.is_passed_for_good(number) || self.sync_cursor().is_ok()
+    }
+
+    /// Removes a file that is not in use: an acknowledged one, or else one that was never used.
+    pub(crate) fn give_up_one(&mut self) -> bool {
+        let slot = self.take_kept().or_else(|| self.blank.pop_front());
+        if let Some(slot) = &slot {
+            self.discard(slot);
+        }
+        slot.is_some()
+    }
+
+    pub(crate) fn remove_spent(&mut self) {
+        while let Some((number, _)) = self.spent.front()
+            && self.pass_for_good(*number)
+            && let Some((_, slot)) = self.spent.pop_front()
+        {
+            self.discard(&slot);
+        }
     }
 
     fn use_slot(&mut self, slot: Arc<Slot>, at_micros: i64) -> Result<(), Health> {
@@ -344,6 +375,7 @@ impl<T> State<T> {
         self.poisoned = true;
     }
 
+    /// Removes a file that holds nothing, or nothing that a durable cursor has not passed.
     pub(crate) fn discard(&mut self, slot: &Slot) {
         self.disk_bytes = self.disk_bytes.saturating_sub(u64::from(slot.bytes));
         if let Err(error) = self.folder.remove(slot.index) {
@@ -377,7 +409,7 @@ impl<T> State<T> {
             if reusable {
                 self.kept.push_back((segment.number, Arc::clone(slot)));
             } else {
-                self.discard(slot);
+                self.spent.push_back((segment.number, Arc::clone(slot)));
             }
         }
     }
@@ -389,7 +421,7 @@ impl<T> State<T> {
             self.cursor_file.replace(self.folder.cursor()?);
             self.cursor_file.save(&self.cursor)?;
         }
-        self.cursor_file.file().sync_data()?;
+        cursor::sync(&self.cursor_file.file())?;
         self.cursor_synced = position;
         Ok(())
     }

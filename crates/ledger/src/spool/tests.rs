@@ -1,11 +1,13 @@
 //! Tests of the spool that need to see or set what its users cannot: sizes, files, failures of the disk.
 
 mod bytes;
+mod discards;
 mod faults;
 mod forged;
 mod histories;
 mod late;
 mod outside;
+mod unread;
 
 use std::fs;
 use std::path::Path;
@@ -58,7 +60,7 @@ pub(super) fn append(spool: &Spool<Vec<u8>>, text: &[u8]) -> Result<Taken, Refus
 pub(super) fn unread(spool: &Spool<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut reader = Reader::new(Arc::clone(spool.core()));
     let mut out = Vec::new();
-    while let Some(item) = reader.next_on_disk() {
+    while let Some(item) = reader.next_on_disk().unwrap() {
         if let Unread::Payload(text) = item.content {
             out.push(text);
         }

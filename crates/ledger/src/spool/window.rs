@@ -13,7 +13,8 @@ const PAGE: u64 = 4096;
 pub(crate) struct Window {
     start: u64,
     bytes: Vec<u8>,
-    failed: Option<io::Error>,
+    /// The first place that could not be read, and why.
+    failed: Option<(u64, io::Error)>,
 }
 
 impl Window {
@@ -30,9 +31,9 @@ impl Window {
         self.bytes.get(at..end).unwrap_or_default()
     }
 
-    /// What the disk said last when something could not be read, once.
-    pub(crate) const fn take_error(&mut self) -> Option<io::Error> {
-        self.failed.take()
+    /// What the disk said when something before `end` could not be read, once.
+    pub(crate) fn take_error(&mut self, end: u64) -> Option<io::Error> {
+        self.failed.take_if(|(at, _)| *at < end).map(|(_, error)| error)
     }
 
     fn fill(&mut self, file: &File, offset: u64, len: usize, limit: u64) {
@@ -62,7 +63,9 @@ impl Window {
                 Ok(_) => {}
                 Err(error) => {
                     page.fill(0);
-                    self.failed = Some(error);
+                    if self.failed.as_ref().is_none_or(|(first, _)| at < *first) {
+                        self.failed = Some((at, error));
+                    }
                 }
             }
             read += step;
@@ -77,6 +80,8 @@ impl Window {
 pub(crate) fn read_full(file: &File, out: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        #[cfg(test)]
+        faults::check(file, offset + done as u64, rest.len())?;
         match file.read_at(rest, offset + done as u64) {
             Ok(0) => break,
             Ok(got) => done += got,
@@ -85,4 +90,68 @@ pub(crate) fn read_full(file: &File, out: &mut [u8], offset: u64) -> io::Result<
         }
     }
     Ok(done)
+}
+
+/// Lets a test have the disk fail.
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::fs::File;
+    use std::io;
+    use std::ops::Range;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::path::Path;
+    use std::sync::{Mutex, PoisonError};
+
+    type Key = (u64, u64);
+
+    static BAD: Mutex<Vec<(Key, Range<u64>)>> = Mutex::new(Vec::new());
+
+    /// A range of a file that cannot be read as long as this lives.
+    pub(crate) struct Bad(Key);
+
+    impl Bad {
+        pub(crate) fn range(path: &Path, range: Range<u64>) -> Self {
+            let key = key(&File::open(path).unwrap());
+            BAD.lock().unwrap_or_else(PoisonError::into_inner).push((key, range));
+            Self(key)
+        }
+    }
+
+    /// Where no file has bytes: stands for its syncs.
+    const SYNC: Range<u64> = u64::MAX - 1..u64::MAX;
+
+    impl Bad {
+        /// A file that cannot be synced as long as this lives.
+        pub(crate) fn sync(path: &Path) -> Self {
+            Self::range(path, SYNC)
+        }
+    }
+
+    pub(crate) fn check_sync(file: &File) -> io::Result<()> {
+        check(file, SYNC.start, 1)
+    }
+
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            BAD.lock().unwrap_or_else(PoisonError::into_inner).retain(|(key, _)| *key != self.0);
+        }
+    }
+
+    fn key(file: &File) -> Key {
+        let metadata = file.metadata().unwrap();
+        (metadata.dev(), metadata.ino())
+    }
+
+    pub(super) fn check(file: &File, offset: u64, len: usize) -> io::Result<()> {
+        let bad = BAD.lock().unwrap_or_else(PoisonError::into_inner);
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let key = key(file);
+        let hit = |range: &Range<u64>| offset < range.end && range.start < offset + len as u64;
+        if bad.iter().any(|(of, range)| *of == key && hit(range)) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(())
+    }
 }

@@ -127,7 +127,7 @@ fn damage_in_a_full_segment_costs_no_other_and_is_counted() {
     let mut reader = Reader::new(Arc::clone(spool.core()));
     let (mut seen, mut lost) = (Vec::new(), 0);
     let mut end = Cursor::default();
-    while let Some(item) = reader.next_on_disk() {
+    while let Some(item) = reader.next_on_disk().unwrap() {
         lost += item.lost_facts;
         end = item.end;
         if let Unread::Payload(text) = item.content {
@@ -156,7 +156,7 @@ fn a_file_that_is_gone_is_counted_and_the_rest_is_read() {
     let mut lost = findings.missing_facts;
     let mut reader = Reader::new(Arc::clone(spool.core()));
     let mut seen = 0;
-    while let Some(item) = reader.next_on_disk() {
+    while let Some(item) = reader.next_on_disk().unwrap() {
         lost += item.lost_facts;
         seen += usize::from(matches!(item.content, Unread::Payload(_)));
     }

@@ -84,9 +84,10 @@ async fn a_sync_that_fails_is_told_and_never_repeated_on_that_file() {
     assert_eq!(seen.first().unwrap(), b"before");
     assert_eq!(seen.last().unwrap(), b"after");
     let mut reader = Reader::new(Arc::clone(spool.core()));
-    while let Some(item) = reader.next_on_disk() {
+    while let Some(item) = reader.next_on_disk().unwrap() {
         spool.core().acknowledge(item.end);
     }
+    spool.core().tidy();
     let file = format!("segment-{:04}.spool", bad.index);
     assert!(!dir.path().join(file).exists());
 }
@@ -158,7 +159,7 @@ fn a_cursor_that_is_ahead_of_the_records_hides_none_of_those_to_come() {
     let behind = crashed(dir.path());
     let mut reader = Reader::new(Arc::clone(spool.core()));
     append(&spool, b"the same").unwrap();
-    while let Some(item) = reader.next_on_disk() {
+    while let Some(item) = reader.next_on_disk().unwrap() {
         spool.core().acknowledge(item.end);
     }
     drop(spool);

@@ -115,7 +115,7 @@ fn recovery_counts_as_the_reader_does_whatever_a_checkpoint_inside_a_segment_cla
         loop {
             let items = match reader.in_memory(1) {
                 Ok(items) => items,
-                Err(FromDisk) => reader.next_on_disk().into_iter().collect(),
+                Err(FromDisk) => reader.next_on_disk().unwrap().into_iter().collect(),
             };
             let Some(item) = items.into_iter().next() else { break };
             seen += usize::from(!matches!(item.content, Unread::Nothing));
@@ -148,7 +148,7 @@ fn a_cursor_inside_a_record_counts_from_its_beginning() {
         assert_eq!(spool.core().figures().waiting_facts, (LENGTHS.len() - done) as u64, "{at}");
         let mut reader = Reader::new(Arc::clone(spool.core()));
         let mut seen = Vec::new();
-        while let Some(item) = reader.next_on_disk() {
+        while let Some(item) = reader.next_on_disk().unwrap() {
             spool.core().acknowledge(item.end);
             if let Unread::Payload(text) = item.content {
                 seen.push(text);

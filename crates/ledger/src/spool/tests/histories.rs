@@ -66,7 +66,7 @@ impl Twin {
     fn next(&mut self) -> Option<Item<Vec<u8>>> {
         match self.reader.in_memory(1) {
             Ok(mut items) => items.pop(),
-            Err(FromDisk) => self.reader.next_on_disk(),
+            Err(FromDisk) => self.reader.next_on_disk().unwrap(),
         }
     }
 

@@ -20,7 +20,7 @@ fn rest(mut outside: Outside) -> (Vec<Vec<u8>>, u64) {
 /// Ships everything.
 fn acknowledge_all(spool: &Spool<Vec<u8>>) {
     let mut reader = Reader::new(Arc::clone(spool.core()));
-    while let Some(item) = reader.next_on_disk() {
+    while let Some(item) = reader.next_on_disk().unwrap() {
         spool.core().acknowledge(item.end);
     }
 }
