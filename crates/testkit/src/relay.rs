@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stdx::Lifecycle;
 use tokio::io::{AsyncReadExt as _, copy, copy_bidirectional};
@@ -43,7 +43,7 @@ impl Relay {
                 };
                 let Ok((client, _)) = accepted else { continue };
                 let (silent, stopping) = (state.subscribe(), stopping.clone());
-                let bytes_max = to_come.lock().unwrap().pop_front();
+                let bytes_max = to_come.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 tasks.spawn_quietly(async move {
                     tokio::select! {
                         () = carry(client, server, bytes_max, silent) => {}
@@ -64,13 +64,13 @@ impl Relay {
     /// Cuts the next connections, one after so many bytes from the client to the server, the next after so many,
     /// and carries those after them whole.
     pub fn cut_after(&self, bytes: impl IntoIterator<Item = u64>) {
-        self.cuts.lock().unwrap().extend(bytes);
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
     }
 
     /// How many cuts no connection came for yet.
     #[must_use]
     pub fn cuts_left(&self) -> usize {
-        self.cuts.lock().unwrap().len()
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Stops to carry.
