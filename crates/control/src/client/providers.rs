@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use aibridge::{Gateway, ProviderKind, ProviderSpec};
 use stdx::{Lifecycle, SharedRng};
@@ -11,6 +12,10 @@ use crate::wire::{Keys, Provider};
 
 /// How long coderd may keep us waiting for another set.
 const WAIT_SECONDS: u32 = 45;
+
+/// Between two sets, so that replicas of coderd that do not agree, as during an upgrade, are not asked without
+/// end. A change that follows at once on another is known so much later.
+const SETTLE: Duration = Duration::from_millis(250);
 
 /// Keeps the gateway's providers as coderd has them, in the background. While coderd is away, the last set
 /// stays in use.
@@ -52,6 +57,7 @@ async fn follow(coderd: &Coderd, gateway: &Gateway, link: &Link, mut pace: Pace)
                 version = Some(set.version);
                 link.loaded();
                 pace.reset();
+                tokio::time::sleep(SETTLE).await;
             }
             Err(CallError::Ended(why)) => return link.end(why),
             Err(error) => {

@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use stdx::{Lifecycle, SharedRng};
 use uuid::Uuid;
@@ -13,6 +14,10 @@ use crate::wire::{Heartbeat, SpoolDepth};
 
 /// How long coderd may keep a heartbeat waiting for news. Also how old its knowledge of the spool may get.
 const WAIT_SECONDS: u32 = 20;
+
+/// Between two answers that both void everything: replicas of coderd between which heartbeats go to and fro
+/// know nothing of each other's marks, and must not be asked without end.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// What to look at when coderd has never answered.
 const FIRST_HINT: &str =
@@ -68,7 +73,7 @@ async fn follow(
     mut pace: Pace,
 ) {
     let mut after = None;
-    let mut over = false;
+    let (mut over, mut voided) = (false, false);
     loop {
         // The first answer after a silence must come at once: it says that coderd is there.
         let wait_seconds = if watch.link.is_connected() { WAIT_SECONDS } else { 0 };
@@ -87,6 +92,9 @@ async fn follow(
                 over = false;
                 pace.reset();
                 watch.up();
+                if std::mem::replace(&mut voided, answer.all) && answer.all {
+                    tokio::time::sleep(SETTLE).await;
+                }
             }
             Err(CallError::Ended(why)) => return watch.link.end(why),
             Err(error) => {

@@ -306,3 +306,14 @@ async fn a_refused_key_is_the_end() {
     world.peer.set(Mood::Says(401, vec![(VERSION_HEADER, VERSION)], "{}"));
     assert!(matches!(within(world.link.ended()).await, Ended::Key(_)), "deleted later");
 }
+
+#[tokio::test]
+async fn replicas_of_coderd_that_know_nothing_of_each_other_are_not_asked_without_end() {
+    let world = World::new().await;
+    eventually(|| world.link.is_connected()).await;
+    world.peer.forget_all_the_time();
+    let (started, before) = (std::time::Instant::now(), world.peer.heartbeats());
+    eventually(|| world.peer.heartbeats() >= before + 7).await;
+    // The first two at most are not held back.
+    assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
+}
