@@ -120,6 +120,8 @@ diesel::table! {
         error_type -> Nullable<Text>,
         /// Column `error_message`.
         error_message -> Nullable<Text>,
+        /// Column `correlating_tool_call_id`.
+        correlating_tool_call_id -> Nullable<Text>,
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::links::call_of;
 use super::rows::{End, Prompt, Start, Thought, Tokens, Tool};
 
 /// Arrays that a statement takes through `unnest`.
@@ -214,6 +215,7 @@ columns! {
         ended_at: Nullable<Timestamptz> = |row| row.end.map(|end| end.ended_at) => Option<OffsetDateTime>,
         error_type: Nullable<Text> = |row| row.end.and_then(|end| end.error_type) => Option<&'a str>,
         error_message: Nullable<Text> = |row| row.end.and_then(|end| end.error_message.as_deref()) => Option<&'a str>,
+        correlating_tool_call_id: Nullable<Text> = |row| call_of(row.start) => Option<&'a str>,
     }
     StartColumns of Start {
         id: SqlUuid = |row| row.id.uuid() => Uuid,
@@ -239,7 +241,13 @@ columns! {
     FollowingColumns of Start {
         id: SqlUuid = |row| row.id.uuid() => Uuid,
         initiator_id: SqlUuid = |row| row.initiator_id.uuid() => Uuid,
-        call: Text = |row| row.correlating_tool_call_id.as_deref().unwrap_or_default() => &'a str,
+        call: Text = |row| call_of(row).unwrap_or_default() => &'a str,
         started_at: Timestamptz = |row| row.started_at => OffsetDateTime,
+    }
+    /// Tools that were called.
+    CallColumns of Tool {
+        interception_id: SqlUuid = |row| row.interception_id.0.uuid() => Uuid,
+        call: Text = |row| &*row.provider_tool_call_id => &'a str,
+        created_at: Timestamptz = |row| row.created_at => OffsetDateTime,
     }
 }

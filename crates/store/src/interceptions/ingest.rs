@@ -51,6 +51,7 @@ impl Query for IngestFacts {
             insert(db, &facts.thoughts, |row| (row.interception_id, row.id), ThoughtColumns::of)
                 .await?;
             let unapplied = insert_starts(db, facts).await?;
+            links::adopt(db, facts).await?;
             apply_ends(db, unapplied).await
         })
     }
@@ -76,7 +77,7 @@ async fn insert<'a, R, K: Ord, C: Table>(
 const STARTS: &str = "
     INSERT INTO aibridge_interceptions (id, initiator_id, api_key_id, provider, provider_name, model, client,
            started_at, metadata, client_session_id, credential_kind, thread_parent_id, thread_root_id,
-           credential_hint, ended_at, error_type, error_message)
+           credential_hint, ended_at, error_type, error_message, correlating_tool_call_id)
     SELECT * FROM ";
 
 /// Inserts starts, complete with their ends where the batch has them: a row that is written twice costs

@@ -5,6 +5,7 @@ mod comparing;
 mod lists;
 mod replays;
 mod sessions;
+mod threads;
 
 use std::time::Duration;
 

@@ -1,0 +1,2 @@
+DROP INDEX aibridge_interceptions_waiting_idx;
+ALTER TABLE aibridge_interceptions DROP COLUMN correlating_tool_call_id;
