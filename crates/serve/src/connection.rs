@@ -16,6 +16,7 @@ use crate::make::{Client, Make};
 use crate::opening::Opening;
 use crate::rarely::Rarely;
 use crate::streams::{Executor, Idle, Streams};
+use crate::taken::Noted;
 use crate::tls::Tls;
 use crate::unread::Unread;
 
@@ -70,10 +71,11 @@ impl Wire {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let streams = Arc::new(Streams::default());
-        let builder = self.limits.builder(Executor::new(&streams, &self.lifecycle));
+        let builder =
+            self.limits.builder(Executor::new(&streams, &self.lifecycle, self.limits.stalled));
         let mut idle = Idle::new(Arc::clone(&streams), self.limits.head);
         let io = TokioIo::new(Opening::new(stream, self.limits.head, streams));
-        let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
+        let mut serving = pin!(builder.serve_connection_with_upgrades(io, Noted(service)));
         let stop = pin!(stopping.wait());
         let mut stop = Rarely::new(stop);
         let over = pin!(self.time_is_over(&stopping));

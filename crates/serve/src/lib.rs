@@ -10,9 +10,9 @@
 //! connection by a [`Make`].
 //!
 //! Invariants: nothing is boxed or allocated per HTTP/1.1 request here, and no timer is started for a
-//! write that does not wait; every wait has a deadline and everything a
-//! client can open has a bound ([`Limits`]), a client that does not read what it asked for included; a
-//! connection that is open when the process begins to stop finishes what it is answering and then closes, or
+//! write that does not wait; every wait has a deadline and everything a client can open has a bound
+//! ([`Limits`]), a client that does not read what it asked for included, be it the connection or one stream of
+//! HTTP/2 that it leaves without window ([`Limits::stalled`] says what is cut when); a connection that is open when the process begins to stop finishes what it is answering and then closes, or
 //! is cut off in time for what it leaves behind to be recorded.
 
 mod accept;
@@ -25,6 +25,7 @@ mod opening;
 mod plane;
 mod rarely;
 mod streams;
+mod taken;
 mod tls;
 mod unread;
 

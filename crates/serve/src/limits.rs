@@ -25,7 +25,9 @@ pub struct Limits {
     /// Requests that one HTTP/2 connection carries at once.
     pub streams_max: u32,
     /// Time in which a client must take some of what is sent to it. One that takes nothing ends its
-    /// connection, whatever is on it.
+    /// connection, whatever is on it. A client of HTTP/2 that gives an answer no window must take the next
+    /// piece of it, as the service makes them, in that time, or this answer is reset and the others go on. What
+    /// the service has handed over whole costs no more than its bytes; it goes with the connection.
     pub stalled: Duration,
     /// Time that answers get once the process begins to stop. Then connections are cut off, and with them
     /// what their requests hold.

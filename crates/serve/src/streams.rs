@@ -8,6 +8,7 @@ use stdx::Lifecycle;
 use tokio::time::{Sleep, sleep};
 
 use crate::rarely::Rarely;
+use crate::taken::patiently;
 
 /// What is open on one HTTP/2 connection.
 #[derive(Default)]
@@ -31,11 +32,13 @@ impl Streams {
 pub(crate) struct Executor {
     streams: Arc<Streams>,
     lifecycle: Lifecycle,
+    /// See [`patiently`].
+    patience: Duration,
 }
 
 impl Executor {
-    pub(crate) fn new(streams: &Arc<Streams>, lifecycle: &Lifecycle) -> Self {
-        Self { streams: Arc::clone(streams), lifecycle: lifecycle.clone() }
+    pub(crate) fn new(streams: &Arc<Streams>, lifecycle: &Lifecycle, patience: Duration) -> Self {
+        Self { streams: Arc::clone(streams), lifecycle: lifecycle.clone(), patience }
     }
 }
 
@@ -46,8 +49,9 @@ where
     fn execute(&self, stream: F) {
         self.streams.recent.store(true, Ordering::Relaxed);
         let open = Open::new(&self.streams);
+        let patience = self.patience;
         self.lifecycle.spawn_quietly(async move {
-            stream.await;
+            patiently(stream, patience).await;
             drop(open);
         });
     }

@@ -89,6 +89,102 @@ async fn who_does_not_read_loses_the_connection_and_its_place() {
     assert_eq!(dropped.available_permits(), 0);
 }
 
+/// Settings without window for any answer, and their acknowledgement.
+const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+
+/// Reads the server's settings, whose first byte was read by [`ask`].
+async fn settings(stream: &mut TcpStream) {
+    let mut rest = [0; 8];
+    stream.read_exact(&mut rest).await.unwrap();
+    stream.read_exact(&mut vec![0; usize::from(rest[1])]).await.unwrap();
+}
+
+/// Reads frames from `stream` and answers pings until an answer is reset. Which one.
+async fn reset(stream: &mut TcpStream) -> u32 {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        match (head[3], head[4]) {
+            (3, _) => return u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+            (6, 0) => {
+                let pong = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], &payload[..]].concat();
+                stream.write_all(&pong).await.unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_gets_no_window_is_reset_and_the_connection_goes_on() {
+    let lifecycle = Lifecycle::new();
+    let limits = Limits { stalled: Duration::from_millis(200), ..Limits::default() };
+    let (address, dropped) = endless(limits, &lifecycle).await;
+    // None from the beginning, and none after what every stream has.
+    for preface in [NO_WINDOW, PREFACE] {
+        let mut stream = ask(address, &[preface, H2_GET].concat()).await;
+        within(settings(&mut stream)).await;
+        assert_eq!(within(reset(&mut stream)).await, 1);
+        within(dropped.acquire()).await.unwrap().forget();
+        // Another request on the same connection is still served.
+        let mut again = H2_GET.to_vec();
+        again[8] = 3;
+        stream.write_all(&again).await.unwrap();
+        assert_eq!(within(reset(&mut stream)).await, 3);
+        within(dropped.acquire()).await.unwrap().forget();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_gets_window_and_one_that_is_slow_itself_are_kept() {
+    let lifecycle = Lifecycle::new();
+    let limits = Limits { stalled: Duration::from_millis(150), ..Limits::default() };
+    let (address, dropped) = endless(limits, &lifecycle).await;
+    let mut stream = ask(address, &[PREFACE, H2_GET].concat()).await;
+    let began = tokio::time::Instant::now();
+    // Room for the connection and for stream 1, as it is read.
+    let mut buffer = vec![0; 64 * 1024];
+    while began.elapsed() < Duration::from_millis(600) {
+        let got = u32::try_from(within(stream.read(&mut buffer)).await.unwrap()).unwrap();
+        assert!(got > 0);
+        for id in [0_u32, 1] {
+            let update = [&[0, 0, 4, 8, 0][..], &id.to_be_bytes(), &got.to_be_bytes()].concat();
+            stream.write_all(&update).await.unwrap();
+        }
+    }
+    assert_eq!(dropped.available_permits(), 0);
+
+    // Nothing comes, so nothing can be taken.
+    let listener = listener(limits).await;
+    let address = listener.address();
+    let make = |_: Client| {
+        service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(Silent)) })
+    };
+    serve::start("silent", listener, make, &lifecycle);
+    let mut stream = ask(address, &[PREFACE, H2_GET].concat()).await;
+    within(settings(&mut stream)).await;
+    let early = tokio::time::timeout(Duration::from_millis(600), reset(&mut stream));
+    assert!(early.await.is_err(), "it was reset");
+}
+
+/// An answer that does not come.
+struct Silent;
+
+impl Body for Silent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_reads_is_dropped_before_the_process_closes() {
     let h2 = [PREFACE, H2_GET].concat();
