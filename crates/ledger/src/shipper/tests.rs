@@ -184,6 +184,13 @@ async fn a_place_of_record_that_is_too_old_is_waited_for_and_told_of() {
     assert_eq!(metric(&registry, "coder_ai_gateway_spool_shipping{state=\"idle\"}"), Some(0));
 }
 
+/// Lets no segment be read as long as this lives. Which file is written to first is up to two threads.
+fn unreadable(dir: &Path) -> Vec<Bad> {
+    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let segments = files.filter(|path| path.extension().is_some_and(|ext| ext == "spool"));
+    segments.map(|path| Bad::range(&path, 64..1 << 30)).collect()
+}
+
 #[tokio::test]
 async fn a_disk_that_cannot_be_read_is_tried_again_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -196,8 +203,7 @@ async fn a_disk_that_cannot_be_read_is_tried_again_and_loses_nothing() {
 
     // What is in memory no more is read from the disk.
     let (ledger, lifecycle, registry) = open(dir.path());
-    let segment = dir.path().join("segment-0000.spool");
-    let fault = Bad::range(&segment, 64..4096);
+    let fault = unreadable(dir.path());
     let sink = Arc::new(Scripted::default());
     ledger.ship(Arc::clone(&sink), &lifecycle);
     let errors = || metric(&registry, "coder_ai_gateway_spool_read_errors_total").unwrap_or(0);
@@ -221,7 +227,7 @@ async fn a_disk_that_cannot_be_read_is_tried_again_and_loses_nothing() {
     lifecycle.stop(Duration::from_secs(20)).await;
     drop(ledger);
     let (ledger, lifecycle, _registry) = open(dir.path());
-    let _fault = Bad::range(&segment, 0..1 << 30);
+    let _fault = unreadable(dir.path());
     ledger.ship(Arc::clone(&sink), &lifecycle);
     eventually(|| ledger.status().shipping == Shipping::Unreadable).await;
     tokio::time::timeout(Duration::from_secs(5), lifecycle.stop(Duration::from_secs(20)))
