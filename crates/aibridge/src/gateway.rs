@@ -25,9 +25,7 @@ use crate::limits::{Limits, LimitsCollector};
 use crate::metrics::{Metrics, ProviderCollector};
 use crate::passthrough;
 use crate::ports::{Authenticator, Identity, Recorder, Refused};
-use crate::provider::{
-    Found, Provider, ProviderSpec, ProviderState, ProviderStatus, Route, Snapshot,
-};
+use crate::provider::{Found, ProviderSpec, ProviderState, ProviderStatus, Route, Snapshot};
 use crate::settings::GatewaySettings;
 use crate::token::{self, Credentials, TokenError};
 use crate::upstream::{BoxError, Upstream};
@@ -233,7 +231,7 @@ impl Gateway {
                     credentials: &credentials,
                     upstream: &self.upstream,
                     books: &self.books,
-                    terms: self.terms(&provider),
+                    terms: self.terms(provider.name.as_str().into()),
                 };
                 passthrough::relay(call, parts, body)
                     .await
@@ -313,9 +311,9 @@ impl Gateway {
         self.refuse(failure, dialect)
     }
 
-    fn terms(&self, provider: &Provider) -> Terms {
+    fn terms(&self, provider: Arc<str>) -> Terms {
         Terms {
-            provider: provider.name.as_str().into(),
+            provider,
             timeouts: self.settings.timeouts,
             lifecycle: self.settings.lifecycle.clone(),
             limits: Arc::clone(&self.limits),

@@ -23,7 +23,7 @@ use stdx::SharedClock;
 
 use crate::facts::Fact;
 use crate::keys::Rejection;
-use crate::provider::Snapshot;
+use crate::provider::{Provider, Snapshot};
 
 mod series;
 
@@ -268,9 +268,12 @@ impl Metrics {
         self.exhaustions.get_or_create(&Exhaustion { provider, outcome }).inc();
     }
 
-    pub(crate) fn attempts(&self, provider: &str, attempts: u32) {
-        let provider = provider.into();
-        self.failovers.get_or_create(&ByProvider { provider }).observe(f64::from(attempts));
+    pub(crate) fn attempts(&self, provider: &Provider, attempts: u32) {
+        let series = provider.tried.get_or_init(|| {
+            let provider = provider.name.as_str().into();
+            self.failovers.get_or_create(&ByProvider { provider }).clone()
+        });
+        series.observe(f64::from(attempts));
     }
 
     pub(crate) fn reloaded(&self, unix_seconds: i64, clean: bool) {

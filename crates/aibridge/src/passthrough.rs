@@ -84,6 +84,7 @@ pub(crate) async fn relay(
     let mut hint = String::new();
     let sending = timeout(timeouts.first_byte, keys.send(&credential, &mut hint, make));
     let answer = tokio::select! {
+        biased;
         answer = sending => answer.unwrap_or_else(|_| {
             Err(Failure::new(Fault::UpstreamTimeout, "the provider did not answer in time"))
         }),

@@ -1,6 +1,10 @@
 //! Providers as the gateway sees them: a row given from outside, checked once and made ready to serve.
 
+use std::sync::OnceLock;
+
 use http::Uri;
+use http::uri::{Authority, Scheme};
+use prometheus_client::metrics::histogram::Histogram;
 use stdx::Secret;
 use stdx::ids::ProviderId;
 
@@ -180,6 +184,8 @@ pub struct Provider {
     pub(crate) name: String,
     pub(crate) base: BaseUrl,
     pub(crate) pool: KeyPool,
+    /// How many keys requests have tried, once it was looked up.
+    pub(crate) tried: OnceLock<Histogram>,
 }
 
 impl Provider {
@@ -218,6 +224,7 @@ impl Provider {
             name: spec.name.clone(),
             base: BaseUrl::parse(kind, &spec.base_url)?,
             pool,
+            tried: OnceLock::new(),
         })
     }
 }
@@ -225,8 +232,8 @@ impl Provider {
 /// Where a provider's requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
-    scheme: &'static str,
-    authority: String,
+    scheme: Scheme,
+    authority: Authority,
     /// Without a slash at the end.
     path: String,
 }
@@ -246,8 +253,8 @@ impl BaseUrl {
         let url = url::Url::parse(text)
             .map_err(|error| format!("base_url: not an absolute URL ({error})"))?;
         let scheme = match url.scheme() {
-            "http" => "http",
-            "https" => "https",
+            "http" => Scheme::HTTP,
+            "https" => Scheme::HTTPS,
             other => return Err(format!("base_url: scheme {other:?}, must be http or https")),
         };
         if !url.username().is_empty() || url.password().is_some() {
@@ -264,6 +271,8 @@ impl BaseUrl {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
+        let authority = Authority::try_from(authority)
+            .map_err(|error| format!("base_url: its host cannot be asked ({error})"))?;
         Ok(Self { scheme, authority, path: url.path().trim_end_matches('/').to_owned() })
     }
 
@@ -277,8 +286,8 @@ impl BaseUrl {
             None => format!("{}{rest}", self.path),
         };
         Uri::builder()
-            .scheme(self.scheme)
-            .authority(self.authority.as_str())
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
             .path_and_query(path)
             .build()
     }

@@ -20,8 +20,7 @@ type Closer = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Sen
 pub struct Lifecycle(Arc<Inner>);
 
 struct Inner {
-    token: CancellationToken,
-    hurry: CancellationToken,
+    signals: Arc<Signals>,
     hurry_within: OnceLock<Duration>,
     tasks: TaskTracker,
     closers: Mutex<Vec<(&'static str, Duration, Closer)>>,
@@ -29,7 +28,11 @@ struct Inner {
 
 /// Tells a task that it is time to end.
 #[derive(Clone, Debug)]
-pub struct Stopping {
+pub struct Stopping(Arc<Signals>);
+
+/// Shared as a whole: cloning or dropping a token takes its lock, and every request has a few.
+#[derive(Debug, Default)]
+struct Signals {
     token: CancellationToken,
     hurry: CancellationToken,
 }
@@ -37,18 +40,18 @@ pub struct Stopping {
 impl Stopping {
     /// Resolves when the process has begun to stop. Safe to use in `select!`.
     pub async fn wait(&self) {
-        self.token.cancelled().await;
+        self.0.token.cancelled().await;
     }
 
     /// Resolves when the process must end without the time that it usually takes.
     pub async fn hurried(&self) {
-        self.hurry.cancelled().await;
+        self.0.hurry.cancelled().await;
     }
 
     /// Whether the process has begun to stop.
     #[must_use]
     pub fn begun(&self) -> bool {
-        self.token.is_cancelled()
+        self.0.token.is_cancelled()
     }
 }
 
@@ -69,8 +72,7 @@ impl Lifecycle {
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Inner {
-            token: CancellationToken::new(),
-            hurry: CancellationToken::new(),
+            signals: Arc::default(),
             hurry_within: OnceLock::new(),
             tasks: TaskTracker::new(),
             closers: Mutex::new(Vec::new()),
@@ -101,7 +103,7 @@ impl Lifecycle {
     /// The signal that the process has begun to stop.
     #[must_use]
     pub fn stopping(&self) -> Stopping {
-        Stopping { token: self.0.token.clone(), hurry: self.0.hurry.clone() }
+        Stopping(Arc::clone(&self.0.signals))
     }
 
     /// Registers a last step, run by [`Lifecycle::stop`] once all tasks have ended, newest first.
@@ -116,14 +118,14 @@ impl Lifecycle {
 
     /// Asks everything to end without waiting for it.
     pub fn begin_stop(&self) {
-        self.0.token.cancel();
+        self.0.signals.token.cancel();
     }
 
     /// The same, and nobody may take their time: what serves others is cut off, and [`Lifecycle::stop`] waits
     /// for tasks for no longer than `within`. The first call counts.
     pub fn hurry(&self, within: Duration) {
         self.0.hurry_within.get_or_init(|| within);
-        self.0.hurry.cancel();
+        self.0.signals.hurry.cancel();
         self.begin_stop();
     }
 
@@ -135,7 +137,7 @@ impl Lifecycle {
             tokio::select! {
                 () = tokio::time::sleep(deadline) => {}
                 () = async {
-                    self.0.hurry.cancelled().await;
+                    self.0.signals.hurry.cancelled().await;
                     let within = self.0.hurry_within.get().copied().unwrap_or_default();
                     tokio::time::sleep(within).await;
                 } => {}

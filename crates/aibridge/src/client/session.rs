@@ -33,7 +33,8 @@ const fn headers_of(client: Client) -> &'static [&'static str] {
 }
 
 /// The client's own key of the session that a request belongs to, trimmed and cut to
-/// [`SESSION_ID_BYTES_MAX`]. A body that cannot be read has none; that is never an error.
+/// [`SESSION_ID_BYTES_MAX`]. The body is taken for valid JSON, as it has been found to be when the request
+/// was read; one that is not has no key or a wrong one, and that is never an error.
 #[must_use]
 pub fn session_id(client: Client, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let from_headers = headers_of(client)
@@ -48,7 +49,7 @@ pub fn session_id(client: Client, headers: &HeaderMap, body: &[u8]) -> Option<St
 
 /// Claude Code's `metadata.user_id`: JSON with a `session_id`, or text that ends in `_session_{key}`.
 fn from_user_id(body: &[u8]) -> Option<String> {
-    let user_id = json::get(body, &["metadata", "user_id"]).ok()??.string()?;
+    let user_id = json::valid(body)?.field("metadata")?.field("user_id")?.string()?;
     let nested = json::parse_text(&user_id).ok().and_then(|object| object.field("session_id"));
     match nested {
         Some(session) => tidy(&session.string()?),

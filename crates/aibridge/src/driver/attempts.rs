@@ -155,7 +155,7 @@ impl Keys<'_> {
             let answer = self.once(make(pool.header(key))).await?;
             let Some(why) = Rejection::of(answer.status()) else {
                 key.accepted();
-                self.metrics.attempts(&self.provider.name, attempts);
+                self.metrics.attempts(self.provider, attempts);
                 return Ok(answer);
             };
             let now = self.clock.now();
@@ -174,7 +174,7 @@ impl Keys<'_> {
             from = at + 1;
         }
         if attempts > 0 {
-            self.metrics.attempts(&self.provider.name, attempts);
+            self.metrics.attempts(self.provider, attempts);
         }
         if attempts == ATTEMPTS_MAX && pool.next(from, self.clock.now()).is_some() {
             let message = format!(

@@ -66,6 +66,7 @@ where
         let beginning = begin(&job, Sent { body, held, hint }, asked_for_stream, early);
         let both = try_join(async { Ok(beginning.await) }, recorded);
         tokio::select! {
+            biased;
             both = both => match both {
                 Ok((beginning, ())) => beginning,
                 Err(_) => Err(not_recorded()),

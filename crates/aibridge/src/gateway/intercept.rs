@@ -94,7 +94,7 @@ impl Gateway {
                     "the request could not be recorded, so it was not sent; try again shortly",
                 )
             })?;
-        let terms = self.terms(&provider);
+        let terms = self.terms(Arc::clone(&subject.provider));
         let ticket = match self.breakers.as_ref().map(|breakers| breakers.admit(&subject)) {
             None => None,
             Some(Ok(ticket)) => Some(ticket),
@@ -131,7 +131,7 @@ impl Gateway {
         held: &mut Held,
     ) -> Result<(Parts, Read), Failure> {
         if body.len() < LARGE_BYTES {
-            let read = Read::new(api, &parts.headers, body)?;
+            let read = Read::new(api, &parts.headers, &body)?;
             return Ok((parts, read));
         }
         // Editing a body takes a second one for a moment.
@@ -142,7 +142,7 @@ impl Gateway {
         };
         let length = body.len();
         let work = move || {
-            let read = Read::new(api, &parts.headers, body);
+            let read = Read::new(api, &parts.headers, &body);
             (parts, read)
         };
         let Some((parts, read)) = place.run(work).await else {
@@ -163,16 +163,16 @@ struct Read {
 }
 
 impl Read {
-    fn new(api: Api, headers: &HeaderMap, body: Bytes) -> Result<Self, Failure> {
+    fn new(api: Api, headers: &HeaderMap, body: &Bytes) -> Result<Self, Failure> {
         let program = client::detect(headers);
-        let client_session_id = client::session_id(program, headers, &body);
-        let interceptor = open(api, body).map_err(|error| {
+        let interceptor = open(api, body.clone()).map_err(|error| {
             let fault = match error.kind {
                 BadRequestKind::Malformed => Fault::BadRequest,
                 BadRequestKind::NotSupported => Fault::NotImplemented,
             };
             Failure::new(fault, error.message)
         })?;
+        let client_session_id = client::session_id(program, headers, body);
         Ok(Self { program, client_session_id, interceptor })
     }
 }
