@@ -1,8 +1,12 @@
 //! Access control lists: who else may do what to one object.
 
+mod sharing;
+
 use stdx::ids::{GroupId, UserId};
 
 use crate::action::{Action, ActionSet};
+
+pub use sharing::{sharing_actions, sharing_role};
 
 /// Who else may do what to one object.
 ///

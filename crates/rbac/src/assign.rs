@@ -2,10 +2,14 @@
 //!
 //! One of two checks that both must pass; the other is the action `assign` or `unassign`.
 
+mod change;
+
 use crate::role_name::RoleName;
 use crate::roles::{
     CUSTOM_ORG_ROLE, CUSTOM_SITE_ROLE, MembershipKind, OrgRole, RETIRED_ROLES, SiteRole,
 };
+
+pub use change::{RoleChange, RoleChangeError};
 
 /// One row of the assignment table.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +46,8 @@ pub const ASSIGNERS: &[Assigner] = &[
     Assigner { holder: "system", of_org: false, site: ALL_SITE, org: ALL_ORG },
     // Makes the first user, who is an owner and belongs to the first organization.
     Assigner { holder: "bootstrap", of_org: false, site: &["owner", "member"], org: PLAIN_ORG },
+    // What a user that an identity provider names starts with.
+    Assigner { holder: "scim", of_org: false, site: &["member"], org: PLAIN_ORG },
     Assigner { holder: "user-admin", of_org: false, site: &["member"], org: PLAIN_ORG },
     Assigner { holder: "organization-admin", of_org: true, site: &[], org: ALL_ORG },
     Assigner { holder: "organization-user-admin", of_org: true, site: &[], org: PLAIN_ORG },
@@ -140,6 +146,10 @@ mod tests {
             ("bootstrap", "owner", true),
             ("bootstrap", "user-admin", false),
             ("system", "owner", true),
+            ("scim", "member", true),
+            ("scim", "owner", false),
+            ("scim", "organization-member A", true),
+            ("scim", "organization-admin A", false),
         ] {
             let seen = can_assign([&role(actor)], &role(target));
             assert_eq!(seen, allowed, "{actor} assigns {target}");

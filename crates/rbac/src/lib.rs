@@ -41,23 +41,26 @@ mod unknown_name;
 #[cfg(test)]
 mod tests;
 
-pub use acl::Acl;
+pub use acl::{Acl, sharing_actions, sharing_role};
 pub use action::{Action, ActionSet};
-pub use assign::{ASSIGNERS, Assigner, can_assign};
+pub use assign::{ASSIGNERS, Assigner, RoleChange, RoleChangeError, can_assign};
 pub use matrix::matrix;
-pub use object::Object;
-pub use permission::Permission;
+pub use object::{Object, ObjectError, RawObject};
+pub use permission::{Permission, PermissionError};
 pub use resource::Resource;
-pub use role::{PermissionLists, Role, RoleError};
+pub use role::{
+    CustomRoleError, PermissionLists, RawPermission, RawPermissions, Role, RoleError, Undeclared,
+    Unknown, check_role_name,
+};
 pub use role_name::{RoleName, RoleNameError};
 pub use roles::{
     CUSTOM_ORG_ROLE, CUSTOM_SITE_ROLE, Catalog, DEFAULT_ORG_MEMBER_ROLES, RETIRED_ROLES,
     RoleOptions, Sharing, is_built_in, is_reserved,
 };
-pub use row_filter::{AclFilter, Columns, RowFilter};
+pub use row_filter::{AclFilter, Columns, MixedKinds, RowFilter};
 pub use scope::{
-    AllowEntry, AllowList, AllowListError, Composite, Scope, ScopeError, ScopeName, UnknownScope,
-    is_public, public_names,
+    AgentScopeError, AllowEntry, AllowList, AllowListError, Composite, GrantError, Scope,
+    ScopeError, ScopeName, UnknownScope, WorkspaceAgent, is_public, public_names,
 };
 pub use subject::{
     Because, CompileError, Denied, Explanation, Ground, Level, Subject, SubjectBuilder, SubjectKind,

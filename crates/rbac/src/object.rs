@@ -1,10 +1,14 @@
 //! What is acted upon.
 
+mod raw;
+
 use stdx::ids::{OrganizationId, UserId};
 use uuid::Uuid;
 
 use crate::acl::Acl;
 use crate::resource::Resource;
+
+pub use raw::{ObjectError, RawObject};
 
 /// What is acted upon: a kind of thing and, as far as known, which one, whose and where.
 ///

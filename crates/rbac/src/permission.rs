@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::UnknownName;
 use crate::action::{Action, ActionSet};
 use crate::resource::Resource;
 
@@ -57,6 +58,46 @@ impl Permission {
     pub fn subsumes(self, other: Self) -> bool {
         (self.resource.is_none() || self.resource == other.resource)
             && (self.action.is_none() || self.action == other.action)
+    }
+}
+
+/// Why names make no permission.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PermissionError {
+    /// A kind or an action that does not exist.
+    #[error(transparent)]
+    Unknown(#[from] UnknownName),
+    /// An action that exists, but not for the kind.
+    #[error("action {:?} is not declared for {:?}", .action.as_str(), .resource.as_str())]
+    Undeclared {
+        /// The kind.
+        resource: Resource,
+        /// The action.
+        action: Action,
+    },
+}
+
+impl Permission {
+    /// Reads a permission as it is stored and sent: names, either of which may be `*`.
+    ///
+    /// # Errors
+    /// An unknown name, or an action that the kind does not declare.
+    pub fn parse(negate: bool, resource: &str, action: &str) -> Result<Self, PermissionError> {
+        let resource = match resource {
+            "*" => None,
+            name => Some(name.parse::<Resource>()?),
+        };
+        let action = match action {
+            "*" => None,
+            name => Some(name.parse::<Action>()?),
+        };
+        let permission = Self { negate, resource, action };
+        match (resource, action) {
+            (Some(resource), Some(action)) if !permission.is_declared() => {
+                Err(PermissionError::Undeclared { resource, action })
+            }
+            _ => Ok(permission),
+        }
     }
 }
 

@@ -1,11 +1,20 @@
 //! Roles as values: a name and what it grants at each level.
 
+mod custom;
+
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
+use stdx::ids::OrganizationId;
+
+use crate::action::Action;
 use crate::permission::{Grants, OrgGrants, Permission};
+use crate::resource::Resource;
 use crate::role_name::RoleName;
 use crate::roles;
+
+pub use custom::{CustomRoleError, RawPermission, RawPermissions, Unknown, check_role_name};
 
 /// What a role grants, compiled. Shared by all subjects and organizations that hold the role.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,14 +52,32 @@ impl PermissionLists<'_> {
         }
     }
 
-    /// The first permission that names an action which its kind does not declare, with its level.
-    pub(crate) fn undeclared(&self) -> Option<(&'static str, Permission)> {
-        [("site", self.site), ("user", self.user), ("org", self.org), ("member", self.member)]
-            .into_iter()
-            .find_map(|(level, list)| {
-                let bad = list.iter().find(|permission| !permission.is_declared())?;
-                Some((level, *bad))
-            })
+    /// Every permission that names an action which its kind does not declare, with its level.
+    pub(crate) fn undeclared(&self, org: Option<OrganizationId>) -> Vec<Undeclared> {
+        let within = |level: &str| match org {
+            Some(org) => format!("org=\"{org}\": {level}"),
+            None => level.to_owned(),
+        };
+        [
+            ("site".to_owned(), self.site),
+            (within("org"), self.org),
+            (within("member"), self.member),
+            ("user".to_owned(), self.user),
+        ]
+        .into_iter()
+        .flat_map(|(level, list)| {
+            list.iter()
+                .filter(|permission| !permission.is_declared())
+                .map(move |permission| Undeclared { level: level.clone(), permission: *permission })
+        })
+        .collect()
+    }
+
+    /// Whether two sets of lists grant and forbid the same, order, duplicates and wildcards aside: whether
+    /// a stored role has to be written anew.
+    #[must_use]
+    pub fn same_as(&self, other: &PermissionLists<'_>) -> bool {
+        self.compile() == other.compile()
     }
 }
 
@@ -71,14 +98,15 @@ pub enum RoleError {
         /// The name without organization.
         name: String,
     },
-    /// An action that the kind does not declare.
-    #[error("invalid role: {level}: action {:?} is not declared for {:?}", .permission.action.map_or("*", crate::Action::as_str), .permission.resource.map_or("*", crate::Resource::as_str))]
-    Undeclared {
-        /// `site`, `user`, `org` or `member`.
-        level: &'static str,
-        /// The offending permission.
-        permission: Permission,
+    /// A name that is empty, longer than 255 bytes, or has a colon.
+    #[error("role name {name:?} must have 1 to 255 bytes and no colon")]
+    Name {
+        /// The name, cut to 64 bytes.
+        name: String,
     },
+    /// Actions that their kinds do not declare.
+    #[error("invalid role: {}", joined(.0))]
+    Undeclared(Vec<Undeclared>),
     /// Organization or member permissions in a role without organization.
     #[error("role {name}: organization permissions need a role of an organization")]
     NoOrganization {
@@ -86,6 +114,31 @@ pub enum RoleError {
         name: RoleName,
     },
 }
+
+/// A permission that names an action which its kind does not declare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undeclared {
+    /// Where it stands: `site`, `user`, `org="<id>": org` or `org="<id>": member`.
+    pub level: String,
+    /// The offending permission.
+    pub permission: Permission,
+}
+
+impl fmt::Display for Undeclared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Permission { resource, action, .. } = self.permission;
+        let action = action.map_or("*", Action::as_str);
+        let resource = resource.map_or("*", Resource::as_str);
+        write!(f, "{}: action {action:?} is not declared for {resource:?}", self.level)
+    }
+}
+
+fn joined(faults: &[Undeclared]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Most bytes of a role's name that storage takes.
+const NAME_BYTES_MAX: usize = 255;
 
 impl Role {
     /// Makes a custom role. Holding a role of an organization makes the holder a member of it, even if
@@ -100,11 +153,16 @@ impl Role {
         display_name: impl Into<Cow<'static, str>>,
         permissions: &PermissionLists<'_>,
     ) -> Result<Self, RoleError> {
-        if roles::is_reserved(name.name()) {
-            return Err(RoleError::Reserved { name: name.name().to_owned() });
+        let text = name.name();
+        if text.is_empty() || text.len() > NAME_BYTES_MAX || text.contains(':') {
+            return Err(RoleError::Name { name: stdx::cut(text, 64).to_owned() });
         }
-        if let Some((level, permission)) = permissions.undeclared() {
-            return Err(RoleError::Undeclared { level, permission });
+        if roles::is_reserved(text) {
+            return Err(RoleError::Reserved { name: text.to_owned() });
+        }
+        let undeclared = permissions.undeclared(name.org());
+        if !undeclared.is_empty() {
+            return Err(RoleError::Undeclared(undeclared));
         }
         if name.org().is_none() && !(permissions.org.is_empty() && permissions.member.is_empty()) {
             return Err(RoleError::NoOrganization { name });
@@ -164,8 +222,6 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Action, Resource};
-    use stdx::ids::OrganizationId;
     use uuid::Uuid;
 
     #[test]
@@ -179,12 +235,70 @@ mod tests {
             "custom-site-role",
             "system",
             "bootstrap",
+            "Owner",
+            "Organization-Admin",
         ] {
             for name in [RoleName::site(name), RoleName::in_org(name, org)] {
                 let made = Role::custom(name.clone(), "", &PermissionLists::default());
                 assert!(matches!(made, Err(RoleError::Reserved { .. })), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn names_that_storage_could_misread_are_refused() {
+        let org = OrganizationId::new(Uuid::from_u128(1));
+        for name in ["", "a:b", "organization-admin:00000000-0000-0000-0000-000000000001"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(["x".repeat(256)])
+        {
+            for name in [RoleName::site(name.clone()), RoleName::in_org(name, org)] {
+                let made = Role::custom(name.clone(), "", &PermissionLists::default());
+                assert!(matches!(made, Err(RoleError::Name { .. })), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_level() {
+        let org = OrganizationId::new(Uuid::from_u128(1));
+        let bad = [
+            Permission::allow(Resource::File, Action::Ssh),
+            Permission::allow(Resource::File, Action::Read),
+            Permission::allow(Resource::Chat, Action::Use).negated(),
+        ];
+        let lists = PermissionLists { org: &bad, member: &bad[..1], ..PermissionLists::default() };
+        let error = Role::custom(RoleName::in_org("x", org), "", &lists).unwrap_err();
+        let at = format!("org=\"{org}\"");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "invalid role: {at}: org: action \"ssh\" is not declared for \"file\"; \
+                 {at}: org: action \"use\" is not declared for \"chat\"; \
+                 {at}: member: action \"ssh\" is not declared for \"file\""
+            )
+        );
+    }
+
+    fn at_org(org: &[Permission]) -> PermissionLists<'_> {
+        PermissionLists { org, ..PermissionLists::default() }
+    }
+
+    #[test]
+    fn lists_are_compared_by_what_they_grant() {
+        let one = [Permission::allow_all(Resource::File)];
+        let other = [
+            Permission::allow(Resource::File, Action::Read),
+            Permission::allow(Resource::File, Action::Create),
+            Permission::allow(Resource::File, Action::Read),
+        ];
+        let negated = [one[0].negated()];
+        assert!(at_org(&one).same_as(&at_org(&other)));
+        assert!(!at_org(&one).same_as(&at_org(&other[..1])));
+        assert!(!at_org(&one).same_as(&at_org(&negated)));
+        let at_member = PermissionLists { member: &one, ..PermissionLists::default() };
+        assert!(!at_org(&one).same_as(&at_member));
     }
 
     #[test]

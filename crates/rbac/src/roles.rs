@@ -42,13 +42,19 @@ pub const CUSTOM_SITE_ROLE: &str = "custom-site-role";
 /// Stands for every custom role of an organization in the assignment table.
 pub const CUSTOM_ORG_ROLE: &str = "custom-organization-role";
 
-/// Whether a custom role may not have this name.
+/// Whether a custom role may not have this name, in whatever case: storage compares names without it.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let name = name.as_str();
     is_built_in(name)
         || RETIRED_ROLES.contains(&name)
         || [CUSTOM_SITE_ROLE, CUSTOM_ORG_ROLE].contains(&name)
         || assign::is_assigner(name)
+}
+
+pub(crate) fn is_retired(name: &str) -> bool {
+    RETIRED_ROLES.contains(&name)
 }
 
 /// Whether the name belongs to a built-in or implied role.

@@ -145,6 +145,49 @@ impl Subject {
     }
 }
 
+/// Objects of different kinds in one question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("all objects of a filter must be of one kind: {found} among {expected}")]
+pub struct MixedKinds {
+    /// The kind that was asked about.
+    pub expected: Resource,
+    /// The other one.
+    pub found: Resource,
+}
+
+impl Subject {
+    /// Keeps the items that the subject may do `action` to, in their order. `object` tells what an item
+    /// is to this crate; all must be of the kind `resource`.
+    ///
+    /// # Errors
+    /// [`MixedKinds`]; nothing is kept then.
+    pub fn filter<T>(
+        &self,
+        action: Action,
+        resource: Resource,
+        mut items: Vec<T>,
+        object: impl Fn(&T) -> Object<'_>,
+    ) -> Result<Vec<T>, MixedKinds> {
+        let filter = self.row_filter(action, resource);
+        let mut other = None;
+        items.retain(|item| {
+            let object = object(item);
+            if object.resource != resource {
+                other = Some(object.resource);
+            }
+            // A prepared filter cannot answer for any organization.
+            match object.place {
+                Place::Anywhere => self.authorize(action, &object).is_ok(),
+                Place::Outside | Place::In(_) => filter.matches(&object),
+            }
+        });
+        match other {
+            Some(found) => Err(MixedKinds { expected: resource, found }),
+            None => Ok(items),
+        }
+    }
+}
+
 /// Whether a level below the site's allows, given the site's vote.
 fn any(site: Vote, below: Vote) -> bool {
     site == Vote::Allow || (site == Vote::Abstain && below == Vote::Allow)

@@ -1,5 +1,6 @@
 //! The ceiling of what a credential may do, whatever its user may do.
 
+mod agent;
 mod allow_list;
 mod name;
 
@@ -10,6 +11,7 @@ use stdx::ids::OrganizationId;
 use crate::permission::{Grants, OrgGrants, Permission};
 use crate::role::{PermissionLists, RoleError};
 
+pub use agent::{AgentScopeError, WorkspaceAgent};
 pub use allow_list::{AllowEntry, AllowList, AllowListError};
 pub use name::{Composite, ScopeName, UnknownScope, is_public, public_names};
 
@@ -17,7 +19,8 @@ pub use name::{Composite, ScopeName, UnknownScope, is_public, public_names};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scope {
     names: Vec<ScopeName>,
-    label: String,
+    /// What an internal scope is called; empty for one that is made of names only.
+    labels: Vec<String>,
     pub(crate) site: Grants,
     pub(crate) user: Grants,
     pub(crate) orgs: Vec<(OrganizationId, OrgGrants)>,
@@ -33,6 +36,17 @@ pub enum ScopeError {
     /// A name that is not a scope, or (for requests) not a public one.
     #[error(transparent)]
     Unknown(#[from] UnknownScope),
+}
+
+/// Why a client gets no scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// Nothing would be left.
+    #[error("a credential needs at least one scope")]
+    Empty,
+    /// A name that the client's limit does not cover.
+    #[error("scope {:?} is not allowed for this client", .0.to_string())]
+    Beyond(ScopeName),
 }
 
 impl Scope {
@@ -101,10 +115,9 @@ impl Scope {
         for name in &names {
             name.permissions().into_iter().for_each(|p| site.add(p));
         }
-        let label = label(names.iter().map(ToString::to_string));
         Self {
             names,
-            label,
+            labels: Vec::new(),
             site,
             user: Grants::NONE,
             orgs: Vec::new(),
@@ -122,8 +135,9 @@ impl Scope {
         org: Option<OrganizationId>,
         permissions: &PermissionLists<'_>,
     ) -> Result<Self, RoleError> {
-        if let Some((level, permission)) = permissions.undeclared() {
-            return Err(RoleError::Undeclared { level, permission });
+        let undeclared = permissions.undeclared(org);
+        if !undeclared.is_empty() {
+            return Err(RoleError::Undeclared(undeclared));
         }
         if org.is_none() && !(permissions.org.is_empty() && permissions.member.is_empty()) {
             return Err(RoleError::NoOrganization {
@@ -133,7 +147,7 @@ impl Scope {
         let table = permissions.compile();
         Ok(Self {
             names: Vec::new(),
-            label: label.to_owned(),
+            labels: vec![label.to_owned()],
             site: table.site,
             user: table.user,
             orgs: org.map(|org| (org, table.in_org)).into_iter().collect(),
@@ -144,7 +158,11 @@ impl Scope {
     /// What either scope allows, on what either lists. A forbidding permission of one stays in force.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
-        self.label = label([self.label, other.label]);
+        for label in other.labels {
+            if !self.labels.contains(&label) {
+                self.labels.push(label);
+            }
+        }
         for name in other.names {
             if !self.names.contains(&name) {
                 self.names.push(name);
@@ -181,6 +199,31 @@ impl Scope {
         &self.allow
     }
 
+    /// The scopes that a client gets: what it asks for, as far as its own limit covers it. Without a limit
+    /// it is what it asks for, without a request the limit's public names, without both `coder:all`.
+    ///
+    /// # Errors
+    /// The first requested name beyond the limit. A limit or a request without names, which must never
+    /// read as "unrestricted".
+    pub fn granted(
+        limit: Option<&[ScopeName]>,
+        requested: Option<&[ScopeName]>,
+    ) -> Result<Vec<ScopeName>, GrantError> {
+        let names: Vec<ScopeName> = match (limit, requested) {
+            (None, None) => vec![ScopeName::All],
+            (None, Some(requested)) => requested.to_vec(),
+            (Some(limit), None) => limit.iter().copied().filter(|name| name.is_public()).collect(),
+            (Some(limit), Some(requested)) => {
+                let beyond = requested.iter().find(|name| !Self::covers(limit, **name));
+                if let Some(name) = beyond {
+                    return Err(GrantError::Beyond(*name));
+                }
+                requested.to_vec()
+            }
+        };
+        if names.is_empty() { Err(GrantError::Empty) } else { Ok(names) }
+    }
+
     /// Whether `requested` stays within `allowed`: every permission of it is subsumed by one permission
     /// of them, wildcards by wildcards only. For clients whose scopes are limited (OAuth2).
     #[must_use]
@@ -190,32 +233,31 @@ impl Scope {
         }
         let granted: Vec<Permission> = allowed.iter().flat_map(|name| name.permissions()).collect();
         let wanted = requested.permissions();
-        // A name that expands to nothing is covered by itself or by everything, not by anything.
-        if wanted.is_empty() {
-            return granted.contains(&Permission::EVERYTHING);
+        // A name that expands to nothing is covered by itself, by its own wildcard and by everything, not
+        // by anything.
+        if let ScopeName::Task(_) = requested {
+            return allowed.contains(&ScopeName::Task(None))
+                || granted.contains(&Permission::EVERYTHING);
         }
         wanted.iter().all(|wanted| granted.iter().any(|granted| granted.subsumes(*wanted)))
-    }
-}
-
-fn label(names: impl IntoIterator<Item = String>) -> String {
-    let names: Vec<String> = names.into_iter().collect();
-    match names.as_slice() {
-        [one] => one.clone(),
-        several => format!("scopes[{}]", several.join("+")),
     }
 }
 
 impl fmt::Display for Scope {
     /// The name, or `scopes[a+b]` for several.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.label)
+        let labels = self.labels.iter().cloned();
+        let names: Vec<String> = self.names.iter().map(ToString::to_string).chain(labels).collect();
+        match names.as_slice() {
+            [one] => f.write_str(one),
+            several => write!(f, "scopes[{}]", several.join("+")),
+        }
     }
 }
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scope({} on {})", self.label, self.allow)
+        write!(f, "Scope({self} on {})", self.allow)
     }
 }
 
@@ -280,10 +322,33 @@ mod tests {
             (&["workspace:*", "template:*"], "coder:workspaces.access", false),
             (&["file:read"], "task:read", false),
             (&["task:read"], "task:read", true),
+            (&["task:*"], "task:read", true),
+            (&["task:read"], "task:*", false),
             (&["coder:all"], "task:*", true),
         ] {
             let seen = Scope::covers(&names(allowed), requested.parse().unwrap());
             assert_eq!(seen, covered, "{allowed:?} covers {requested}");
+        }
+    }
+
+    #[test]
+    fn a_client_gets_what_it_asks_for_within_its_limit() {
+        let beyond = |name: &str| Err(GrantError::Beyond(name.parse().unwrap()));
+        let limit: &[&str] = &["file:*", "no_user_data"];
+        let none: Option<&[&str]> = None;
+        for (limit, requested, granted) in [
+            (none, none, Ok(&["coder:all"][..])),
+            (none, Some(&["user:read"][..]), Ok(&["user:read"][..])),
+            (none, Some(&[][..]), Err(GrantError::Empty)),
+            (Some(limit), none, Ok(&["file:*"][..])),
+            (Some(&["no_user_data"][..]), none, Err(GrantError::Empty)),
+            (Some(&[][..]), none, Err(GrantError::Empty)),
+            (Some(limit), Some(&["file:read"][..]), Ok(&["file:read"][..])),
+            (Some(&["file:*"][..]), Some(&["file:read", "all"][..]), beyond("coder:all")),
+            (Some(&[][..]), Some(&["file:read"][..]), beyond("file:read")),
+        ] {
+            let seen = Scope::granted(limit.map(names).as_deref(), requested.map(names).as_deref());
+            assert_eq!(seen, granted.map(names), "{limit:?} {requested:?}");
         }
     }
 
@@ -296,5 +361,8 @@ mod tests {
         assert_eq!(both.names(), names(&["file:read", "template:read"]));
         assert_eq!(both.allow_list().to_string(), "file:* template:*");
         assert_eq!(both.site.permissions().len(), 2);
+        let inner = Scope::internal("inner", None, &PermissionLists::default()).unwrap();
+        let all = both.union(inner).union(Scope::all());
+        assert_eq!(all.to_string(), "scopes[file:read+template:read+coder:all+inner]");
     }
 }

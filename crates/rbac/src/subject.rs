@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use stdx::ids::{GroupId, OrganizationId, UserId};
 
+use crate::action::Action;
 use crate::assign;
-use crate::permission::{Grants, OrgGrants};
+use crate::permission::{Grants, OrgGrants, Vote};
+use crate::resource::Resource;
 use crate::role::Role;
 use crate::role_name::RoleName;
 use crate::scope::Scope;
@@ -139,6 +141,25 @@ impl Subject {
 
     fn scope_table(&self, seat: &Seat) -> &OrgGrants {
         self.scope_tables.get(seat.scope_table).unwrap_or(&OrgGrants::NONE)
+    }
+
+    /// What the roles together vote at one level; in an organization at its two levels.
+    pub(crate) fn vote_at(
+        &self,
+        level: Level,
+        org: OrganizationId,
+        resource: Resource,
+        action: Action,
+    ) -> Vote {
+        let in_org = self.seat(org).map(|seat| self.role_table(seat));
+        match level {
+            Level::Site => self.site.vote(resource, action),
+            Level::User => self.user.vote(resource, action),
+            Level::Org => in_org.map_or(Vote::Abstain, |table| table.org.vote(resource, action)),
+            Level::Member => {
+                in_org.map_or(Vote::Abstain, |table| table.member.vote(resource, action))
+            }
+        }
     }
 
     pub(crate) const fn levels(&self) -> (&Grants, &Grants) {

@@ -3,5 +3,6 @@
 use std::io::Write as _;
 
 fn main() -> std::io::Result<()> {
-    std::io::stdout().write_all(rbac::matrix().as_bytes())
+    let text = rbac::matrix().map_err(std::io::Error::other)?;
+    std::io::stdout().write_all(text.as_bytes())
 }

@@ -62,7 +62,7 @@ impl FromStr for AllowEntry {
     /// Trims, lower-cases and splits at the first colon.
     fn from_str(text: &str) -> Result<Self, AllowListError> {
         let shape = || AllowListError::Shape { entry: stdx::cut(text, SHOWN_MAX).to_owned() };
-        let lower = text.trim().to_lowercase();
+        let lower = text.trim().to_ascii_lowercase();
         let (resource, id) = lower.split_once(':').ok_or_else(shape)?;
         if resource.is_empty() || id.is_empty() {
             return Err(shape());
@@ -273,6 +273,8 @@ mod tests {
             ("workspace:w1", r#"invalid workspace ID (must be UUID): "w1""#),
             ("*:x", r#"invalid * ID (must be UUID): "x""#),
             ("workspace:*:*", r#"invalid workspace ID (must be UUID): "*:*""#),
+            // The sign for kelvin is a small k in lower case.
+            ("wor\u{212a}space:*", "unknown resource type \"wor\u{212a}space\""),
         ] {
             let error = AllowList::parse(&[entry]).unwrap_err();
             assert_eq!(error.to_string(), message);

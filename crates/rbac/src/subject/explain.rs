@@ -43,6 +43,11 @@ pub enum Because {
     Undeclared,
     /// Refused: a forbidding permission of a role.
     Forbidden(Ground),
+    /// Refused: the object is in an organization that the subject is not a member of, and no role grants
+    /// it everywhere.
+    NotMember(OrganizationId),
+    /// Refused: a role grants it to the owner of the object, which the subject is not.
+    NotOwner(Ground),
     /// Refused: no role grants it and the object is not shared.
     NoGrant,
     /// Refused: roles or sharing allow it, the named scope of the credential does not.
@@ -126,7 +131,7 @@ impl Subject {
                 None => {
                     return self
                         .ground(roles, Vote::Deny, action, object)
-                        .map_or(Because::NoGrant, Because::Forbidden);
+                        .map_or_else(|| self.missing(action, object), Because::Forbidden);
                 }
             }
         };
@@ -137,6 +142,25 @@ impl Subject {
             return Because::AllowList;
         }
         granted
+    }
+
+    /// What it would have taken, where nothing grants and nothing forbids.
+    fn missing(&self, action: Action, object: &Object<'_>) -> Because {
+        if let Place::In(org) = object.place
+            && !self.is_member_of(org)
+        {
+            return Because::NotMember(org);
+        }
+        if object.owner != Some(self.id) && !self.id.is_nil() {
+            let own = object.owner(self.id);
+            let (roles, _) = self.ballots(action, &own);
+            if roles.allows()
+                && let Some(ground) = self.ground(roles, Vote::Allow, action, &own)
+            {
+                return Because::NotOwner(ground);
+            }
+        }
+        Because::NoGrant
     }
 
     /// The first level, in the order in which they decide, that voted so, and a role that made it.
@@ -231,6 +255,12 @@ impl fmt::Display for Explanation {
             Because::SharedWithEveryone => {
                 f.write_str("because it is shared with everyone in its organization")
             }
+            Because::NotMember(org) => {
+                write!(f, "because the subject is not a member of organization {org}")
+            }
+            Because::NotOwner(ground) => {
+                write!(f, "because the subject is not its owner, for whom there is {ground}")
+            }
             Because::Undeclared => f.write_str("because the type does not know the action"),
             Because::NoGrant => f.write_str("because no role grants it and it is not shared"),
             Because::Scope(scope) => write!(f, "by the credential's scope {scope}"),
@@ -271,7 +301,24 @@ mod tests {
                 "coder:all",
                 Action::Ssh,
                 workspace,
-                "workspace:ssh is refused because no role grants it and it is not shared",
+                "workspace:ssh is refused because the subject is not its owner, for whom there is \
+                 workspace:ssh of role \
+                 organization-workspace-access:00000000-0000-0000-0000-00000000000a at member level",
+            ),
+            (
+                "coder:all",
+                Action::Read,
+                Object::new(Resource::Template).in_org(org).owner(me),
+                "template:read is refused because no role grants it and it is not shared",
+            ),
+            (
+                "coder:all",
+                Action::Ssh,
+                Object::new(Resource::Workspace)
+                    .in_org(OrganizationId::new(Uuid::from_u128(0xb)))
+                    .owner(me),
+                "workspace:ssh is refused because the subject is not a member of organization \
+                 00000000-0000-0000-0000-00000000000b",
             ),
             (
                 "coder:all",

@@ -102,6 +102,8 @@ kinds! {
     Bootstrap = "bootstrap";
     /// Writes the audit log.
     Auditor = "auditor";
+    /// Brings stored roles of memberships up to date.
+    RoleReconciler = "role_reconciler";
 }
 
 impl fmt::Display for SubjectKind {
