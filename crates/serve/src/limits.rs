@@ -42,7 +42,7 @@ impl Default for Limits {
             // Longer than what common clients keep idle connections for, so that they close first: a server
             // that closes while a request is on its way breaks that request.
             head: Duration::from_mins(2),
-            head_bytes_max: 64 * 1024,
+            head_bytes_max: 32 * 1024,
             streams_max: 1_024,
             // A phone that changes its network is silent for a minute; nobody who wants an answer is for two.
             stalled: Duration::from_mins(2),

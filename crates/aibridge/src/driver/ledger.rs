@@ -102,11 +102,23 @@ impl From<(ErrorType, String)> for Failed {
 /// Resolves when the start fact is durable; the error says why it is not. Nothing when it is already.
 pub(crate) struct Recorded(Option<BoxFuture<'static, Result<(), &'static str>>>);
 
+impl Recorded {
+    /// Whether it is known to be durable.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 impl Future for Recorded {
     type Output = Result<(), &'static str>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().map_or(Poll::Ready(Ok(())), |work| work.as_mut().poll(cx))
+        let Some(work) = &mut self.0 else { return Poll::Ready(Ok(())) };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
     }
 }
 

@@ -1,4 +1,6 @@
 use std::future::Future;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join;
@@ -8,8 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::ledger::Recorded;
 use super::stream::StreamBody;
 use super::whole::{Begun, WholeBody};
 use super::{Credential, Early, Exchange, Failure, Keys, Terms, cut_off};
@@ -44,6 +47,17 @@ struct Beginning {
     deadline: Instant,
 }
 
+impl Beginning {
+    /// Whether this is all of a successful answer that is not a stream, and small enough to be understood here.
+    fn is_in_hand(&self, asked_for_stream: bool) -> bool {
+        let Some(first) = &self.first else { return false };
+        self.length == Some(first.len() as u64)
+            && first.len() < LARGE_BYTES
+            && self.head.status.is_success()
+            && !is_stream(&self.head, asked_for_stream)
+    }
+}
+
 /// What a request needs only until there is an answer.
 struct Sent<'a> {
     body: Bytes,
@@ -52,46 +66,71 @@ struct Sent<'a> {
     hint: &'a mut String,
 }
 
+/// How long the start may be on its way to the disk without being asked for. A provider that answers within
+/// that time lets the start and the end of the record share one sync; what is slower has it done meanwhile.
+const START_ALONE: Duration = Duration::from_millis(1);
+
 /// Runs the exchange up to the head of the answer; its body does the rest. `recorded` resolves when the
 /// start fact is durable.
-pub(crate) async fn run<R>(job: Job<'_>, mut exchange: Exchange, recorded: R) -> Response<Body>
-where
-    R: Future<Output = Result<(), &'static str>> + Send,
-{
+pub(crate) async fn run(
+    job: Job<'_>,
+    mut exchange: Exchange,
+    mut recorded: Recorded,
+) -> Response<Body> {
     let asked_for_stream = exchange.interceptor.asked().stream;
     let body = exchange.interceptor.take_upstream_body();
     let Exchange { ledger, early, held, .. } = &mut exchange;
     let hint = &mut ledger.hint;
+    let stopped = cut_off(&job.terms.lifecycle, job.terms.timeouts.shutdown);
     let outcome = {
-        let beginning = begin(&job, Sent { body, held, hint }, asked_for_stream, early);
-        let both = try_join(async { Ok(beginning.await) }, recorded);
+        let beginning = pin!(begin(&job, Sent { body, held, hint }, asked_for_stream, early));
         tokio::select! {
             biased;
-            both = both => match both {
-                Ok((beginning, ())) => beginning,
-                Err(_) => Err(not_recorded()),
-            },
-            () = cut_off(&job.terms.lifecycle, job.terms.timeouts.shutdown) => {
+            begun = begin_recorded(beginning, &mut recorded, asked_for_stream) => begun,
+            () = stopped => {
                 Err(Failure::new(Fault::Stopping, "the gateway is shutting down; try again shortly"))
             }
         }
     };
     match outcome {
+        Ok(beginning) if beginning.is_in_hand(asked_for_stream) => {
+            answer(job, exchange, beginning, recorded).await
+        }
         Ok(beginning) => relay(job, exchange, beginning, asked_for_stream).await,
         Err(failure) => fail(exchange, &failure, &job.terms).await,
     }
 }
 
+/// Waits for the beginning of the answer, and meanwhile for the start to be durable. An answer that is there as a
+/// whole does not wait for the latter: its end will.
+async fn begin_recorded(
+    mut beginning: Pin<&mut impl Future<Output = Result<Beginning, Failure>>>,
+    recorded: &mut Recorded,
+    asked_for_stream: bool,
+) -> Result<Beginning, Failure> {
+    let mut quick = None;
+    // The first byte of a stream waits for the start alone, so that is not put off.
+    if !asked_for_stream && !recorded.is_done() {
+        quick = timeout(START_ALONE, &mut beginning).await.ok();
+    }
+    let both = match quick {
+        Some(Ok(beginning)) if beginning.is_in_hand(asked_for_stream) => return Ok(beginning),
+        Some(beginning) => recorded.await.map(|()| beginning),
+        None => {
+            let both = try_join(async { Ok(beginning.await) }, recorded);
+            both.await.map(|(beginning, ())| beginning)
+        }
+    };
+    both.unwrap_or_else(|_| Err(not_recorded()))
+}
+
 /// Ends an exchange of which nothing is sent.
-pub(crate) async fn refuse<R>(
+pub(crate) async fn refuse(
     exchange: Exchange,
     failure: Failure,
-    recorded: R,
+    recorded: Recorded,
     terms: &Terms,
-) -> Response<Body>
-where
-    R: Future<Output = Result<(), &'static str>> + Send,
-{
+) -> Response<Body> {
     let failure = if recorded.await.is_ok() { failure } else { not_recorded() };
     fail(exchange, &failure, terms).await
 }
@@ -213,6 +252,40 @@ fn says(head: &Parts, kind: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
 }
 
+/// Answers with what is there as a whole. It is understood before anything is sent: nonsense need not be passed
+/// on as an answer, and the records of the whole are made durable at once.
+async fn answer(
+    job: Job<'_>,
+    mut exchange: Exchange,
+    whole: Beginning,
+    recorded: Recorded,
+) -> Response<Body> {
+    let Beginning { head, first, .. } = whole;
+    let body = first.unwrap_or_default();
+    exchange.early = None;
+    exchange.interceptor.observe_body(&body);
+    if exchange.interceptor.is_nonsense() {
+        return refuse(exchange, Failure::new(Fault::Upstream, NONSENSE), recorded, &job.terms)
+            .await;
+    }
+    if let Some(ticket) = &mut exchange.ticket {
+        ticket.begun_well();
+    }
+    if let Some(settling) = exchange.end(Ended::Closed, None).settling {
+        settling.await;
+    }
+    // Before the end in the spool, so this is known by now.
+    if recorded.await.is_err() {
+        return fail(exchange, &not_recorded(), &job.terms).await;
+    }
+    let mut headers = for_client(&head.headers);
+    insert_id(&mut headers, &exchange);
+    let mut answer = Response::new(Body::from(body));
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
 async fn relay(
     job: Job<'_>,
     mut exchange: Exchange,
@@ -223,21 +296,6 @@ async fn relay(
     // From here on the relay understands them.
     exchange.early = None;
     let refusal = refusal(&head, &job.terms.provider);
-    // What is there as a whole is understood first: nonsense need not be passed on as an answer.
-    let in_hand = first.as_ref().filter(|first| {
-        refusal.is_none()
-            && !is_stream(&head, asked)
-            && first.len() < LARGE_BYTES
-            && length == Some(first.len() as u64)
-    });
-    let understood = in_hand.is_some();
-    if let Some(body) = in_hand {
-        exchange.interceptor.observe_body(body);
-        if exchange.interceptor.is_nonsense() {
-            let failure = Failure::new(Fault::Upstream, NONSENSE);
-            return fail(exchange, &failure, &job.terms).await;
-        }
-    }
     if !head.status.is_success() {
         let own_key = matches!(job.credential, Credential::Own(_));
         exchange.verdict = Some(Verdict::of_status(head.status, own_key));
@@ -254,7 +312,7 @@ async fn relay(
             Body::new(StreamBody::new(upstream, first, exchange, job.terms))
         }
         Some(first) => {
-            let begun = Begun { first, length, deadline, refusal, understood };
+            let begun = Begun { first, length, deadline, refusal };
             Body::new(WholeBody::new(upstream, begun, exchange, job.terms))
         }
         // A server never asks for the body of an answer without content, so it is ended here.

@@ -103,13 +103,11 @@ pub(super) struct Begun {
     pub(super) length: Option<u64>,
     pub(super) deadline: Instant,
     pub(super) refusal: Option<(ErrorType, String)>,
-    /// The bytes that already came are all, and were understood.
-    pub(super) understood: bool,
 }
 
 impl WholeBody {
     pub(super) fn new(upstream: Incoming, begun: Begun, exchange: Exchange, terms: Terms) -> Self {
-        let wanted = begun.refusal.is_none() && !begun.understood;
+        let wanted = begun.refusal.is_none();
         let mut body = Self {
             upstream,
             exchange: Some(exchange),

@@ -164,20 +164,56 @@ async fn the_end_of_a_last_event_too_long_to_hold_back_waits_for_the_records_too
 
 #[tokio::test]
 async fn the_last_byte_of_a_blocking_answer_waits_for_its_records() {
-    let (world, _provider) = anthropic(Reply::json(200, MESSAGE)).await;
+    let (half, rest) = MESSAGE.split_at(MESSAGE.len() / 2);
+    let (world, _provider) = anthropic(reply(false, vec![send(half), send(rest)])).await;
     let gate = Arc::new(Semaphore::new(1));
     world.book.set(Mood::Slow(Arc::clone(&gate)));
     let mut body = world.send(post("/p/v1/messages", BLOCKING)).await.into_body();
-    {
-        let mut last = pin!(chunk(&mut body));
+    let mut got = Vec::new();
+    loop {
+        let mut next = pin!(chunk(&mut body));
         tokio::select! {
-            _ = &mut last => panic!("released before its usage was durable"),
-            lines = world.book.ended() => assert!(lines.iter().any(|line| line.starts_with("tokens"))),
+            bytes = &mut next => got.extend_from_slice(&bytes.unwrap()),
+            lines = world.book.ended() => {
+                assert!(lines.iter().any(|line| line.starts_with("tokens")), "{lines:?}");
+                break;
+            }
         }
+        assert!(got.len() < MESSAGE.len(), "released before its usage was durable");
     }
     gate.add_permits(1);
+    while let Some(bytes) = chunk(&mut body).await {
+        got.extend_from_slice(&bytes);
+    }
+    assert_eq!(got, MESSAGE.as_bytes());
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_as_a_whole_waits_once_for_all_its_records() {
+    let (world, _provider) = anthropic(Reply::json(200, MESSAGE)).await;
+    let gate = Arc::new(Semaphore::new(0));
+    world.book.set(Mood::Slow(Arc::clone(&gate)));
+    let mut answer = pin!(world.send(post("/p/v1/messages", BLOCKING)));
+    tokio::select! {
+        _ = &mut answer => panic!("answered before anything was durable"),
+        // The end is there although the start is not durable yet.
+        lines = world.book.ended() => assert!(lines.iter().any(|line| line.starts_with("tokens"))),
+    }
+    gate.add_permits(2);
+    let mut body = answer.await.into_body();
     assert_eq!(chunk(&mut body).await.unwrap(), MESSAGE);
     assert_eq!(chunk(&mut body).await, None);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_as_a_whole_is_not_released_if_its_start_is_not_durable() {
+    let (world, _provider) = anthropic(Reply::json(200, MESSAGE)).await;
+    world.book.set(Mood::Forgets);
+    let answer = world.ask(post("/p/v1/messages", BLOCKING)).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(!answer.body.contains("msg_"), "{answer:?}");
+    let ends = world.book.lines().iter().filter(|line| line.starts_with("end")).count();
+    assert_eq!(ends, 1);
 }
 
 #[tokio::test]
