@@ -5,6 +5,7 @@
 
 mod listen;
 mod logs;
+mod memory;
 mod metrics;
 mod options;
 mod run;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use stdx::Lifecycle;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::memory;
+
 /// Starts a daemon, lets it run until its lifecycle stops, by a signal or from within, and takes it down
 /// again, also after half a start. Tasks get `drain` to end.
 ///
@@ -16,6 +18,7 @@ where
     E: From<io::Error>,
 {
     watch_signals(lifecycle)?;
+    memory::give_back(lifecycle);
     let stopping = lifecycle.stopping();
     let started = tokio::select! {
         started = start => started,
