@@ -3,7 +3,6 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
@@ -108,20 +107,26 @@ async fn begin_recorded(
     recorded: &mut Recorded,
     asked_for_stream: bool,
 ) -> Result<Beginning, Failure> {
-    let mut quick = None;
+    let mut begun = None;
     // The first byte of a stream waits for the start alone, so that is not put off.
     if !asked_for_stream && !recorded.is_done() {
-        quick = timeout(START_ALONE, &mut beginning).await.ok();
+        begun = timeout(START_ALONE, &mut beginning).await.ok();
     }
-    let both = match quick {
-        Some(Ok(beginning)) if beginning.is_in_hand(asked_for_stream) => return Ok(beginning),
-        Some(beginning) => recorded.await.map(|()| beginning),
-        None => {
-            let both = try_join(async { Ok(beginning.await) }, recorded);
-            both.await.map(|(beginning, ())| beginning)
-        }
+    let begun = match begun {
+        Some(begun) => begun,
+        None => tokio::select! {
+            biased;
+            begun = &mut beginning => begun,
+            durable = &mut *recorded => match durable {
+                Ok(()) => return beginning.await,
+                Err(_) => return Err(not_recorded()),
+            },
+        },
     };
-    both.unwrap_or_else(|_| Err(not_recorded()))
+    if !begun.as_ref().is_ok_and(|begun| begun.is_in_hand(asked_for_stream)) {
+        recorded.await.map_err(|_| not_recorded())?;
+    }
+    begun
 }
 
 /// Ends an exchange of which nothing is sent.
