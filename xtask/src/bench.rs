@@ -1,3 +1,5 @@
+//! `cargo xtask bench rbac`: what a decision costs, see [`rbac`].
+//!
 //! `cargo xtask bench gateway`: what the gateway costs, against what it is compared with, in one run.
 //!
 //! Every part is a process of its own, built with optimisations: the upstream, the load generator, and each
@@ -14,6 +16,7 @@ mod machine;
 mod memory;
 mod parts;
 mod peers;
+mod rbac;
 mod report;
 mod rounds;
 mod scale;
@@ -42,6 +45,8 @@ use scale::Scale;
 pub(crate) enum Part {
     /// The AI gateway: requests, streams, memory.
     Gateway(Args),
+    /// Authorization: decisions, subjects and filters, against Rego and Cedar policies of the same rules.
+    Rbac(rbac::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,7 +98,13 @@ impl Args {
 }
 
 pub(crate) fn run(tree: &Tree, part: &Part) -> Result<()> {
-    let Part::Gateway(args) = part;
+    match part {
+        Part::Gateway(args) => gateway(tree, args),
+        Part::Rbac(args) => rbac::run(tree, args),
+    }
+}
+
+fn gateway(tree: &Tree, args: &Args) -> Result<()> {
     if governed::is_wanted(args) {
         preflight::postgres()?;
     }

@@ -8,6 +8,7 @@
 //! Inputs can be written by hand: they begin with a line of knobs, see [`input`](self), and what is read
 //! follows as it is. `docs/fuzzing.md` tells how to run targets, what they check and how to add one.
 
+mod access;
 mod headers;
 mod input;
 mod json;
@@ -16,6 +17,7 @@ mod splitter;
 mod spool;
 mod wire;
 
+pub use access::{allowlist, rolename, scopes};
 pub use headers::headers;
 pub use json::json;
 pub use prompt::prompt;
@@ -37,4 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("headers", headers),
     ("spool", spool),
     ("segments", segments),
+    ("scopes", scopes),
+    ("allowlist", allowlist),
+    ("rolename", rolename),
 ];

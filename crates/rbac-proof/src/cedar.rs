@@ -61,7 +61,9 @@ impl Signs {
     fn add(&mut self, permissions: &[Permission]) {
         for permission in permissions {
             let resources = Resource::ALL.into_iter();
-            for resource in resources.filter(|r| permission.resource.is_none_or(|named| named == *r)) {
+            for resource in
+                resources.filter(|r| permission.resource.is_none_or(|named| named == *r))
+            {
                 let named = permission.action.map_or(ActionSet::ALL, ActionSet::from);
                 for action in resource.actions().intersection(named).iter() {
                     let set = if permission.negate { &mut self.deny } else { &mut self.allow };
@@ -165,8 +167,7 @@ impl Cedar {
     pub fn new() -> Result<Self> {
         let policies = PolicySet::from_str(POLICY).context("the policy")?;
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).context("the schema")?;
-        let validated =
-            Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
+        let validated = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
         if !validated.validation_passed() {
             bail!("the policy does not fit its schema: {validated}");
         }
@@ -194,8 +195,7 @@ impl Cedar {
             ),
         ])?;
         let action = uid("Action", "ask")?;
-        let request =
-            Request::new(principal, action, resource, context, Some(&self.schema))?;
+        let request = Request::new(principal, action, resource, context, Some(&self.schema))?;
         let entities = Entities::from_entities([subject, object], Some(&self.schema))?;
         Ok(Asked { request, entities })
     }
@@ -234,8 +234,7 @@ fn subject(
     let mut tags = Vec::new();
     for (org, granted) in &roles.orgs {
         let ceiling = ceilings(org);
-        let value =
-            record([&granted.org, &granted.member, &ceiling.org, &ceiling.member])?;
+        let value = record([&granted.org, &granted.member, &ceiling.org, &ceiling.member])?;
         tags.push((org.to_string(), value));
     }
     let limits = roles.orgs.keys().map(ceilings);

@@ -13,6 +13,7 @@
 pub mod cedar;
 pub mod dice;
 pub mod differ;
+pub mod everyday;
 pub mod question;
 pub mod random;
 pub mod rego;

@@ -236,6 +236,93 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// One forbidding permission beats any number of allowing ones of its level, whatever roles they are in.
+    #[test]
+    fn a_negative_beats_every_positive_of_its_level(
+        mut object in object(),
+        action in select(ACTIONS),
+        (negative_resource, negative_action) in any::<(bool, bool)>(),
+        positives in 1_usize..4,
+    ) {
+        object.acl = Acl::default();
+        prop_assume!(object.place != Place::Anywhere);
+        let org_id = match object.place {
+            Place::In(org) => Some(org),
+            Place::Outside | Place::Anywhere => None,
+        };
+        let negative = Permission {
+            negate: true,
+            resource: negative_resource.then_some(object.resource),
+            action: negative_action.then_some(action),
+        };
+        let owned = object.owner == Some(ME);
+        let counts = [true, owned && org_id.is_none(), org_id.is_some(), owned && org_id.is_some()];
+        for (level, counts) in counts.into_iter().enumerate() {
+            if level >= 2 && org_id.is_none() {
+                continue;
+            }
+            let with = |permission| {
+                let mut role = ModelRole { org_id, ..ModelRole::default() };
+                role.levels_mut()[level].push(permission);
+                role
+            };
+            let mut model = ModelSubject {
+                id: ME,
+                roles: vec![with(Permission::EVERYTHING); positives],
+                groups: vec![],
+                scope: vec![full_scope()],
+                allow: vec![AllowEntry { resource: None, id: None }],
+            };
+            prop_assert_eq!(decides(&model, action, &object), counts);
+            model.roles.insert(0, with(negative));
+            prop_assert!(!decides(&model, action, &object));
+        }
+    }
+
+    /// A ceiling takes away: what is allowed under it is allowed without it.
+    #[test]
+    fn a_scope_and_its_list_never_give(
+        model in subject(),
+        action in select(ACTIONS),
+        object in object(),
+    ) {
+        let mut whole = model.clone();
+        whole.scope = vec![full_scope()];
+        whole.allow = vec![AllowEntry { resource: None, id: None }];
+        prop_assert!(decides(&whole, action, &object) || !decides(&model, action, &object));
+    }
+
+    /// Filtering keeps exactly what is allowed one by one, any organization included.
+    #[test]
+    fn filtering_is_deciding_one_by_one(
+        model in subject(),
+        action in select(ACTIONS),
+        resource in select(RESOURCES),
+        mut objects in prop::collection::vec(object(), 0..12),
+    ) {
+        for object in &mut objects {
+            object.resource = resource;
+        }
+        let subject = model.compile();
+        let all: Vec<&ModelObject> = objects.iter().collect();
+        let kept = subject.filter(action, resource, all.clone(), |object| object.object()).unwrap();
+        let wanted: Vec<&ModelObject> = all
+            .iter()
+            .copied()
+            .filter(|object| subject.authorize(action, &object.object()).is_ok())
+            .collect();
+        prop_assert_eq!(kept.len(), wanted.len());
+        prop_assert!(kept.iter().zip(&wanted).all(|(a, b)| std::ptr::eq(*a, *b)));
+        if let Some(other) = RESOURCES.iter().find(|other| **other != resource) {
+            let mixed = subject.filter(action, *other, all, |object| object.object());
+            prop_assert_eq!(mixed.is_err(), !objects.is_empty());
+        }
+    }
+}
+
 /// Not even rows that name the nil id as their owner.
 #[test]
 fn a_subject_with_the_nil_id_owns_nothing() {
