@@ -24,6 +24,20 @@ pub struct Tally {
     pub reasons: BTreeMap<&'static str, u64>,
 }
 
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.questions += other.questions;
+        self.allowed += other.allowed;
+        self.filtered += other.filtered;
+        for (reason, times) in other.reasons {
+            *self.reasons.entry(reason).or_default() += times;
+        }
+        self
+    }
+}
+
 /// Asks `questions` questions of the stream `seed`. `progress` is told how many are done, now and then.
 ///
 /// Three answers of the engine are compared with the policy's: the decision, its explanation, and (but for

@@ -16,11 +16,11 @@ default allow := false
 allow if {
 	input.action in data.actions[input.object.type]
 	listed
-	verdict(ceilings)
+	verdict(votes(ceilings))
 	grounds
 }
 
-grounds if verdict(grants)
+grounds if verdict(votes(grants))
 
 grounds if shared
 
@@ -46,41 +46,37 @@ asked_orgs := memberships & {input.object.org} if not input.object.any_org
 
 # Who grants: roles, and the parts of the scope.
 
-grants contains holder if {
-	some at, role in input.subject.roles
+grants := [holder |
+	some role in input.subject.roles
 	holder := {
-		"at": at,
 		"org": object.get(role, "org", ""),
 		"levels": levels_of(role, data.catalogs[input.catalog]),
 	}
-}
+]
 
-ceilings contains holder if {
-	some at, part in input.subject.scope
+ceilings := [holder |
+	some part in input.subject.scope
 	holder := {
-		"at": at,
 		"org": object.get(part, "org", ""),
 		"levels": levels_of(part, data.scopes),
 	}
-}
+]
 
-levels_of(part, tables) := tables[part.table]
-
-levels_of(part, _) := part.levels
+levels_of(part, tables) := object.get(part, "levels", object.get(tables, object.get(part, "table", ""), {}))
 
 # Votes.
 
 signs(holder, level) := {permission.negate |
 	some type in {"*", input.object.type}
-	some permission in holder.levels[level][type]
+	some permission in object.get(object.get(holder.levels, level, {}), type, [])
 	permission.action in {"*", input.action}
 }
 
-tally(all) := -1 if true in all
-
-tally(all) := 1 if all == {false}
-
-tally(all) := 0 if count(all) == 0
+tally(all) := -1 if {
+	true in all
+} else := 1 if {
+	false in all
+} else := 0
 
 everywhere(holders, level) := tally({sign |
 	some holder in holders
@@ -98,29 +94,34 @@ best(holders, level) := max({vote |
 	vote := within(holders, level, org)
 }) if {
 	count(asked_orgs) > 0
+} else := 0
+
+votes(holders) := {
+	"site": everywhere(holders, "site"),
+	"user": everywhere(holders, "user"),
+	"org": best(holders, "org"),
+	"member": best(holders, "member"),
 }
 
-best(_, _) := 0 if count(asked_orgs) == 0
+verdict(vote) if vote.site == 1
 
-verdict(holders) if everywhere(holders, "site") == 1
-
-verdict(holders) if {
-	everywhere(holders, "site") == 0
-	below(holders)
+verdict(vote) if {
+	vote.site == 0
+	below(vote)
 }
 
-below(holders) if {
+below(vote) if {
 	owned
 	homeless
-	everywhere(holders, "user") == 1
+	vote.user == 1
 }
 
-below(holders) if best(holders, "org") == 1
+below(vote) if vote.org == 1
 
-below(holders) if {
+below(vote) if {
 	owned
-	best(holders, "org") == 0
-	best(holders, "member") == 1
+	vote.org == 0
+	vote.member == 1
 }
 
 # Sharing.

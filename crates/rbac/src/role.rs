@@ -217,6 +217,10 @@ impl Role {
     pub(crate) fn table(&self) -> &RoleTable {
         &self.table
     }
+
+    pub(crate) const fn shared_table(&self) -> &Arc<RoleTable> {
+        &self.table
+    }
 }
 
 #[cfg(test)]

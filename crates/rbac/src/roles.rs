@@ -116,16 +116,19 @@ impl Catalog {
     /// membership roles (see [`Self::membership`]).
     #[must_use]
     pub fn built_in(&self, name: &RoleName) -> Option<Role> {
-        let (display_name, table) = if name.org().is_none() {
-            let role = SiteRole::named(name.name())?;
-            let (_, table) = self.site.iter().find(|(listed, _)| *listed == role)?;
-            (role.display_name(), table)
-        } else {
-            let role = OrgRole::named(name.name())?;
-            let (_, table) = self.org.iter().find(|(listed, _)| *listed == role)?;
-            (role.display_name(), table)
+        let (name, display_name, table) = match name.org() {
+            None => {
+                let role = SiteRole::named(name.name())?;
+                let (_, table) = self.site.iter().find(|(listed, _)| *listed == role)?;
+                (RoleName::site(role.as_str()), role.display_name(), table)
+            }
+            Some(org) => {
+                let role = OrgRole::named(name.name())?;
+                let (_, table) = self.org.iter().find(|(listed, _)| *listed == role)?;
+                (RoleName::in_org(role.as_str(), org), role.display_name(), table)
+            }
         };
-        Some(Role::from_table(name.clone(), Cow::Borrowed(display_name), Arc::clone(table)))
+        Some(Role::from_table(name, Cow::Borrowed(display_name), Arc::clone(table)))
     }
 
     /// The role that a membership implies: `organization-member`, or `organization-service-account`

@@ -1,13 +1,12 @@
 //! Compiles names of roles and a scope to a [`Subject`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stdx::ids::{GroupId, OrganizationId, UserId};
 
 use super::{Seat, Subject, SubjectKind};
 use crate::permission::{Grants, OrgGrants};
-use crate::role::Role;
+use crate::role::{Role, RoleTable};
 use crate::role_name::RoleName;
 use crate::roles::{Catalog, MembershipKind, RETIRED_ROLES, Sharing};
 use crate::scope::Scope;
@@ -212,35 +211,28 @@ impl Subject {
         groups.sort_unstable();
         groups.dedup();
 
-        let mut site = Grants::NONE;
-        let mut user = Grants::NONE;
-        let mut by_org: BTreeMap<OrganizationId, OrgGrants> = BTreeMap::new();
-        for role in &roles {
-            let table = role.table();
-            site.merge(&table.site);
-            user.merge(&table.user);
-            if let Some(org) = role.name().org() {
-                by_org.entry(org).or_insert(OrgGrants::NONE).merge(&table.in_org);
-            }
-        }
-
+        let (site, user) = outside_orgs(&roles);
+        let mut held: Vec<(OrganizationId, &Arc<RoleTable>)> = roles
+            .iter()
+            .filter_map(|role| Some((role.name().org()?, role.shared_table())))
+            .collect();
+        held.sort_unstable_by_key(|(org, table)| (*org, Arc::as_ptr(table)));
         let mut role_tables = Vec::new();
         let mut scope_tables = Vec::new();
-        let seats: Vec<Seat> = by_org
-            .into_iter()
-            .map(|(org, granted)| {
-                let ceiling = scope
-                    .orgs
-                    .iter()
-                    .find(|(listed, _)| *listed == org)
-                    .map_or(OrgGrants::NONE, |(_, grants)| *grants);
-                Seat {
-                    org,
-                    role_table: intern(&mut role_tables, &granted),
-                    scope_table: intern(&mut scope_tables, &ceiling),
-                }
-            })
-            .collect();
+        let mut merged: Vec<Merged<'_>> = Vec::new();
+        let mut seats: Vec<Seat> = Vec::new();
+        for in_one in held.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((org, _)) = in_one.first() else {
+                continue;
+            };
+            let ceiling = scope.orgs.iter().find(|(listed, _)| listed == org);
+            let ceiling = ceiling.map_or(&OrgGrants::NONE, |(_, grants)| grants);
+            seats.push(Seat {
+                org: *org,
+                role_table: merge(&mut merged, &mut role_tables, in_one),
+                scope_table: intern(&mut scope_tables, ceiling),
+            });
+        }
 
         Self {
             id,
@@ -261,7 +253,51 @@ impl Subject {
     }
 }
 
-/// Most people hold the same roles in all their organizations: equal tables are stored once.
+/// What all roles together grant at the two levels that know no organization.
+fn outside_orgs(roles: &[Role]) -> (Grants, Grants) {
+    let (mut site, mut user) = (Grants::NONE, Grants::NONE);
+    let mut seen: Vec<*const RoleTable> = Vec::new();
+    for role in roles {
+        let table = role.shared_table();
+        // The same role of many organizations has one table.
+        if !seen.contains(&Arc::as_ptr(table)) {
+            seen.push(Arc::as_ptr(table));
+            site.merge(&table.site);
+            user.merge(&table.user);
+        }
+    }
+    (site, user)
+}
+
+/// Roles that were merged, and where what they grant is.
+struct Merged<'r> {
+    roles: &'r [(OrganizationId, &'r Arc<RoleTable>)],
+    table: usize,
+}
+
+/// Most people hold the same roles in all their organizations: the same tables are merged once.
+fn merge<'r>(
+    merged: &mut Vec<Merged<'r>>,
+    tables: &mut Vec<OrgGrants>,
+    roles: &'r [(OrganizationId, &'r Arc<RoleTable>)],
+) -> usize {
+    let same = |known: &&Merged<'_>| {
+        known.roles.len() == roles.len()
+            && known.roles.iter().zip(roles).all(|((_, a), (_, b))| Arc::ptr_eq(a, b))
+    };
+    if let Some(known) = merged.iter().find(same) {
+        return known.table;
+    }
+    let mut granted = OrgGrants::NONE;
+    for (_, table) in roles {
+        granted.merge(&table.in_org);
+    }
+    let table = intern(tables, &granted);
+    merged.push(Merged { roles, table });
+    table
+}
+
+/// Equal tables are stored once.
 fn intern(tables: &mut Vec<OrgGrants>, table: &OrgGrants) -> usize {
     if let Some(known) = tables.iter().position(|known| known == table) {
         return known;

@@ -9,7 +9,7 @@ use stdx::ids::GroupId;
 use super::Subject;
 use crate::action::Action;
 use crate::object::{Object, Place};
-use crate::permission::{OrgGrants, Vote};
+use crate::permission::{Grants, OrgGrants, Vote};
 use crate::resource::Resource;
 
 /// The refusal of one action on one kind of resource. Names no id: it may be shown to the refused.
@@ -74,41 +74,56 @@ impl Subject {
     /// # Errors
     /// [`Denied`]; there is no other way to fail.
     pub fn authorize(&self, action: Action, object: &Object<'_>) -> Result<(), Denied> {
-        let (roles, scope) = self.ballots(action, object);
-        let allowed = scope.allows()
+        let standing = self.standing(object.place);
+        let allowed = self.scope_ballot(standing, action, object).allows()
             && self.scope.allow.contains(object.resource, object.id)
-            && (roles.allows() || self.shared(action, object).is_some());
+            && (self.role_ballot(standing, action, object).allows()
+                || self.shared_at(standing, action, object).is_some());
         if allowed { Ok(()) } else { Err(Denied { action, resource: object.resource }) }
     }
 
     /// The votes of the roles and of the scope.
     pub(super) fn ballots(&self, action: Action, object: &Object<'_>) -> (Ballot, Ballot) {
+        let standing = self.standing(object.place);
+        (self.role_ballot(standing, action, object), self.scope_ballot(standing, action, object))
+    }
+
+    fn role_ballot(&self, at: Standing<'_>, action: Action, object: &Object<'_>) -> Ballot {
+        let in_org = match at {
+            Standing::Member(roles, _) => Some(roles),
+            Standing::Outside | Standing::Stranger => None,
+        };
+        self.ballot(at, (&self.site, &self.user, in_org), action, object)
+    }
+
+    fn scope_ballot(&self, at: Standing<'_>, action: Action, object: &Object<'_>) -> Ballot {
+        let in_org = match at {
+            Standing::Member(_, scope) => Some(scope),
+            Standing::Outside | Standing::Stranger => None,
+        };
+        self.ballot(at, (&self.scope.site, &self.scope.user, in_org), action, object)
+    }
+
+    fn ballot(
+        &self,
+        at: Standing<'_>,
+        (site, user, in_org): (&Grants, &Grants, Option<&OrgGrants>),
+        action: Action,
+        object: &Object<'_>,
+    ) -> Ballot {
         let resource = object.resource;
         let owns = object.owner == Some(self.id);
-        let standing = self.standing(object.place);
-        let ballot = |site: Vote, user: Vote, in_org: Option<&OrgGrants>| Ballot {
-            site,
-            user: match standing {
-                Standing::Outside if owns => user,
+        Ballot {
+            site: site.vote(resource, action),
+            user: match at {
+                Standing::Outside if owns => user.vote(resource, action),
                 _ => Vote::Abstain,
             },
             org: in_org.map_or(Vote::Abstain, |table| table.org.vote(resource, action)),
             member: in_org
                 .filter(|_| owns)
                 .map_or(Vote::Abstain, |table| table.member.vote(resource, action)),
-        };
-        let (role_table, scope_table) = match standing {
-            Standing::Member(roles, scope) => (Some(roles), Some(scope)),
-            Standing::Outside | Standing::Stranger => (None, None),
-        };
-        (
-            ballot(self.site.vote(resource, action), self.user.vote(resource, action), role_table),
-            ballot(
-                self.scope.site.vote(resource, action),
-                self.scope.user.vote(resource, action),
-                scope_table,
-            ),
-        )
+        }
     }
 
     fn standing(&self, place: Place) -> Standing<'_> {
@@ -126,8 +141,12 @@ impl Subject {
     /// Whether the object's access control list gives the action to the subject. Only members of the
     /// object's organization profit from it; forbidding permissions do not stop it.
     pub(super) fn shared(&self, action: Action, object: &Object<'_>) -> Option<Shared> {
+        self.shared_at(self.standing(object.place), action, object)
+    }
+
+    fn shared_at(&self, at: Standing<'_>, action: Action, object: &Object<'_>) -> Option<Shared> {
         let acl = object.acl?;
-        if !matches!(self.standing(object.place), Standing::Member(..)) {
+        if !matches!(at, Standing::Member(..)) {
             return None;
         }
         if acl.lists_user(self.id, action) {
