@@ -17,7 +17,7 @@ use cedar_policy::{
 use rbac::{Action, ActionSet, Permission, Resource, Role};
 use stdx::ids::OrganizationId;
 
-use crate::question::{Catalogs, Ceiling, Held, Lists, Place, Question};
+use crate::question::{Catalogs, Ceiling, Held, Lists, Place, Question, agent_scope};
 
 const POLICY: &str = include_str!("policy.cedar");
 const SCHEMA: &str = include_str!("policy.cedarschema");
@@ -131,12 +131,16 @@ fn granted(question: &Question, catalogs: &Catalogs) -> Grants {
             Held::Member(org, sharing, service) => {
                 add(Some(catalog.membership(*org, *sharing, *service)));
             }
-            Held::Custom(..) => {}
+            Held::Custom(..) | Held::Part(..) => {}
         }
     }
     for held in &question.who.roles {
-        if let Held::Custom(org, lists) = held {
-            grants.add(*org, lists);
+        match held {
+            Held::Custom(org, lists) => grants.add(*org, lists),
+            Held::Part(part, org) => {
+                grants.add(part.is_in_org().then_some(*org), &part.lists());
+            }
+            Held::Site(_) | Held::Org(..) | Held::Member(..) => {}
         }
     }
     grants
@@ -155,6 +159,7 @@ fn ceiling(question: &Question) -> Grants {
                 grants.add(*org, lists);
             }
         }
+        Ceiling::Agent(agent) => grants.site.add(&agent_scope(*agent).permissions()),
     }
     grants
 }

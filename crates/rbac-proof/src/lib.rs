@@ -11,9 +11,11 @@
 
 #[cfg(feature = "cedar")]
 pub mod cedar;
+pub mod coverage;
 pub mod dice;
 pub mod differ;
 pub mod everyday;
+pub mod parts;
 pub mod question;
 pub mod random;
 pub mod rego;

@@ -1,13 +1,17 @@
 //! One question in plain terms, and what each engine is handed of it.
 
+use std::sync::Arc;
+
 use rbac::{
     Acl, Action, ActionSet, AllowEntry, AllowList, Catalog, Object, Permission, PermissionLists,
     Resource, Role, RoleName, RoleOptions, Scope, ScopeName, Sharing, Subject, SubjectBuilder,
-    SubjectKind,
+    SubjectKind, WorkspaceAgent,
 };
 use serde_json::{Map, Value, json};
 use stdx::ids::{GroupId, OrganizationId, UserId};
 use uuid::Uuid;
+
+use crate::parts::Part;
 
 /// May this subject do this to that?
 #[derive(Clone, Debug)]
@@ -48,6 +52,9 @@ pub enum Held {
     Member(OrganizationId, Sharing, bool),
     /// A custom role, of an organization or not.
     Custom(Option<OrganizationId>, Lists),
+    /// The role of a part of the deployment; such a subject holds no other, and acts in this organization
+    /// if anywhere.
+    Part(Part, OrganizationId),
 }
 
 /// What a scope is made of.
@@ -57,6 +64,8 @@ pub enum Ceiling {
     Names(Vec<ScopeName>),
     /// Permissions at all levels, of an organization or not.
     Parts(Vec<(Option<OrganizationId>, Lists)>),
+    /// The agent of a workspace, which brings its own allow list: [`Who::allow`] says the same again.
+    Agent(WorkspaceAgent),
 }
 
 /// Permissions by level.
@@ -140,9 +149,12 @@ impl Question {
     ///
     /// # Errors
     /// A question that was put together wrongly.
-    pub fn subject(&self, catalogs: &Catalogs) -> anyhow::Result<Subject> {
+    pub fn subject(&self, catalogs: &Catalogs) -> anyhow::Result<Arc<Subject>> {
         let catalog = if self.strict { &catalogs.strict } else { &catalogs.plain };
         let who = &self.who;
+        if let [Held::Part(part, org)] = who.roles.as_slice() {
+            return Ok(part.subject(*org, who.id)?);
+        }
         let kind = if who.id.is_nil() { SubjectKind::Autostart } else { SubjectKind::User };
         let mut builder = SubjectBuilder::new(kind, who.id)
             .no_roles()
@@ -161,9 +173,10 @@ impl Question {
                     };
                     builder.role(Role::custom(name, "", &lists.lists())?)
                 }
+                Held::Part(part, _) => anyhow::bail!("{} beside another role", part.role()),
             };
         }
-        Ok(builder.compile(catalog)?)
+        Ok(Arc::new(builder.compile(catalog)?))
     }
 
     /// The object's access control list.
@@ -202,6 +215,7 @@ impl Question {
             Ceiling::Parts(parts) => {
                 parts.iter().map(|(org, lists)| held_json(*org, None, Some(lists))).collect()
             }
+            Ceiling::Agent(agent) => vec![json!({ "table": agent_scope(*agent).to_string() })],
         };
         let allow: Vec<Value> = self
             .who
@@ -247,6 +261,7 @@ impl Who {
     fn scope(&self) -> anyhow::Result<Scope> {
         let whole = match &self.scope {
             Ceiling::Names(names) => Scope::of(names.clone())?,
+            Ceiling::Agent(agent) => return Ok(agent.scope()?),
             Ceiling::Parts(parts) => {
                 let mut whole: Option<Scope> = None;
                 for (org, lists) in parts {
@@ -272,8 +287,22 @@ impl Held {
                 held_json(Some(*org), Some(&membership_key(*sharing, *service)), None)
             }
             Self::Custom(org, lists) => held_json(*org, None, Some(lists)),
+            Self::Part(part, org) => {
+                let org = part.is_in_org().then_some(*org);
+                held_json(org, Some(&part_key(part)), None)
+            }
         }
     }
+}
+
+/// Under which name the data of policies has the role of a part of the deployment.
+pub(crate) fn part_key(part: &Part) -> String {
+    format!("part/{}", part.role())
+}
+
+/// The scope whose permissions an agent has.
+pub(crate) const fn agent_scope(agent: WorkspaceAgent) -> ScopeName {
+    if agent.block_user_data { ScopeName::NoUserData } else { ScopeName::All }
 }
 
 /// Under which name the data of policies has the role that a membership implies.

@@ -1,10 +1,13 @@
 //! Random questions in a small world, in which roles, scopes, lists and objects often meet.
 
-use rbac::{Action, ActionSet, AllowEntry, Permission, Resource, ScopeName, Sharing};
+use rbac::{
+    Action, ActionSet, AllowEntry, Permission, Resource, ScopeName, Sharing, WorkspaceAgent,
+};
 use stdx::ids::{GroupId, OrganizationId, UserId};
 use uuid::Uuid;
 
 use crate::dice::Dice;
+use crate::parts::{self, Part};
 use crate::question::{Ceiling, Held, Lists, Place, Question, What, Who};
 
 const ME: UserId = UserId::new(Uuid::from_u128(1));
@@ -22,6 +25,7 @@ const GROUPS: [GroupId; 4] = [
     GroupId::new(Uuid::from_u128(10)),
     GroupId::new(Uuid::from_u128(11)),
 ];
+const EVERYTHING: AllowEntry = AllowEntry { resource: None, id: None };
 const SITE_ROLES: [&str; 5] = ["member", "owner", "auditor", "template-admin", "user-admin"];
 const ORG_ROLES: [&str; 6] = [
     "organization-admin",
@@ -46,6 +50,7 @@ const HOT: [Resource; 10] = [
 ];
 
 /// What a question turns on, so that permissions can be made to meet it.
+#[derive(Clone, Copy)]
 struct Topic {
     resource: Resource,
     action: Action,
@@ -53,11 +58,44 @@ struct Topic {
 
 /// The next question of the stream.
 pub fn question(dice: &mut Dice) -> Question {
+    if dice.percent(8) {
+        return of_a_part(dice);
+    }
+    let topic = topic(dice);
+    let who = who(dice, topic);
+    Question { strict: dice.percent(20), who, action: topic.action, what: what(dice, topic) }
+}
+
+/// A part of the deployment asks, mostly for what it may do somewhere.
+fn of_a_part(dice: &mut Dice) -> Question {
+    let personal = dice.percent(30);
+    let part = dice.of(if personal { parts::PERSONAL } else { parts::ALONE });
+    let lists = part.lists();
+    let listed: Vec<Topic> = [&lists.site, &lists.user, &lists.org, &lists.member]
+        .into_iter()
+        .flatten()
+        .filter_map(|one| Some(Topic { resource: one.resource?, action: one.action? }))
+        .collect();
+    let topic = if dice.percent(70) { dice.of(&listed) } else { topic(dice) };
+    let who = acting(part, org(dice));
+    Question { strict: dice.percent(20), who, action: topic.action, what: what(dice, topic) }
+}
+
+fn acting(part: Part, org: OrganizationId) -> Who {
+    Who {
+        id: part.id(ME),
+        roles: vec![Held::Part(part, org)],
+        groups: vec![],
+        scope: Ceiling::Names(vec![ScopeName::All]),
+        allow: vec![EVERYTHING],
+    }
+}
+
+fn topic(dice: &mut Dice) -> Topic {
     let resource = if dice.percent(60) { dice.of(&HOT) } else { dice.of(&Resource::ALL) };
     let declared: Vec<Action> = resource.actions().iter().collect();
     let action = if dice.percent(95) { dice.of(&declared) } else { dice.of(&Action::ALL) };
-    let topic = Topic { resource, action };
-    Question { strict: dice.percent(20), who: who(dice, &topic), action, what: what(dice, &topic) }
+    Topic { resource, action }
 }
 
 fn org(dice: &mut Dice) -> OrganizationId {
@@ -65,7 +103,7 @@ fn org(dice: &mut Dice) -> OrganizationId {
     dice.of(&[ORGS[0], ORGS[0], ORGS[1], ORGS[2]])
 }
 
-fn who(dice: &mut Dice, topic: &Topic) -> Who {
+fn who(dice: &mut Dice, topic: Topic) -> Who {
     let mut roles = Vec::new();
     if dice.percent(60) {
         roles.push(Held::Site("member"));
@@ -91,12 +129,12 @@ fn who(dice: &mut Dice, topic: &Topic) -> Who {
         5..7 => Ceiling::Names((0..=dice.below(3)).map(|_| scope_name(dice, topic)).collect()),
         _ => Ceiling::Parts((0..=dice.below(3)).map(|_| scope_part(dice, topic)).collect()),
     };
-    let everything = AllowEntry { resource: None, id: None };
     let allow = if dice.percent(60) {
-        vec![everything]
+        vec![EVERYTHING]
     } else {
         (0..dice.below(5)).map(|_| entry(dice, topic)).collect()
     };
+    let (scope, allow) = if dice.percent(5) { agent(dice) } else { (scope, allow) };
     Who {
         id: if dice.percent(97) { ME } else { UserId::nil() },
         roles,
@@ -106,7 +144,27 @@ fn who(dice: &mut Dice, topic: &Topic) -> Who {
     }
 }
 
-fn scope_name(dice: &mut Dice, topic: &Topic) -> ScopeName {
+/// The agent of some workspace, and what it is limited to in the words of the rules.
+fn agent(dice: &mut Dice) -> (Ceiling, Vec<AllowEntry>) {
+    let agent = WorkspaceAgent {
+        workspace: id(dice),
+        template: id(dice),
+        template_version: id(dice),
+        owner: id(dice),
+        block_user_data: dice.percent(50),
+    };
+    let one = |resource, id| AllowEntry { resource: Some(resource), id };
+    let allow = vec![
+        one(Resource::Workspace, Some(agent.workspace)),
+        one(Resource::Template, Some(agent.template)),
+        one(Resource::Template, Some(agent.template_version)),
+        one(Resource::User, Some(agent.owner)),
+        one(Resource::BoundaryLog, None),
+    ];
+    (Ceiling::Agent(agent), allow)
+}
+
+fn scope_name(dice: &mut Dice, topic: Topic) -> ScopeName {
     let named = || {
         let declared = topic.resource.actions().contains(topic.action);
         Some(ScopeName::Low(topic.resource, declared.then_some(topic.action)))
@@ -118,12 +176,12 @@ fn scope_name(dice: &mut Dice, topic: &Topic) -> ScopeName {
     if dice.percent(50) { named().unwrap_or(ScopeName::All) } else { any(dice) }
 }
 
-fn scope_part(dice: &mut Dice, topic: &Topic) -> (Option<OrganizationId>, Lists) {
+fn scope_part(dice: &mut Dice, topic: Topic) -> (Option<OrganizationId>, Lists) {
     let org = dice.percent(60).then(|| org(dice));
     (org, lists(dice, topic, org.is_some()))
 }
 
-fn lists(dice: &mut Dice, topic: &Topic, in_org: bool) -> Lists {
+fn lists(dice: &mut Dice, topic: Topic, in_org: bool) -> Lists {
     let site = if dice.percent(20) { permissions(dice, topic, 1) } else { Vec::new() };
     let user = permissions(dice, topic, 2);
     let (org, member) = if in_org {
@@ -134,12 +192,12 @@ fn lists(dice: &mut Dice, topic: &Topic, in_org: bool) -> Lists {
     Lists { site, user, org, member }
 }
 
-fn permissions(dice: &mut Dice, topic: &Topic, most: usize) -> Vec<Permission> {
+fn permissions(dice: &mut Dice, topic: Topic, most: usize) -> Vec<Permission> {
     (0..dice.below(most + 1)).map(|_| permission(dice, topic)).collect()
 }
 
 /// Often about the topic, sometimes about everything, never undeclared.
-fn permission(dice: &mut Dice, topic: &Topic) -> Permission {
+fn permission(dice: &mut Dice, topic: Topic) -> Permission {
     let resource = match dice.below(10) {
         0..6 => Some(topic.resource),
         6..8 => None,
@@ -161,7 +219,7 @@ fn id(dice: &mut Dice) -> Uuid {
     Uuid::from_u128(100 + u128::from(dice.percent(50)) + u128::from(dice.percent(20)))
 }
 
-fn entry(dice: &mut Dice, topic: &Topic) -> AllowEntry {
+fn entry(dice: &mut Dice, topic: Topic) -> AllowEntry {
     let resource = match dice.below(10) {
         0..5 => Some(topic.resource),
         5..8 => None,
@@ -170,7 +228,7 @@ fn entry(dice: &mut Dice, topic: &Topic) -> AllowEntry {
     AllowEntry { resource, id: dice.percent(70).then(|| id(dice)) }
 }
 
-fn what(dice: &mut Dice, topic: &Topic) -> What {
+fn what(dice: &mut Dice, topic: Topic) -> What {
     let place = match dice.below(10) {
         0..2 => Place::Outside,
         2 => Place::Any,

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use stdx::ids::OrganizationId;
 use uuid::Uuid;
 
-use crate::question::{Catalogs, Lists, levels_json, list_json, membership_key};
+use crate::parts;
+use crate::question::{Catalogs, Lists, levels_json, list_json, membership_key, part_key};
 
 /// Everything as one document.
 #[must_use]
@@ -42,6 +43,9 @@ fn roles(catalog: &Catalog) -> Value {
             let key = membership_key(sharing, service_account);
             tables.insert(key, levels_json(&Lists::of(&role)));
         }
+    }
+    for part in parts::ALONE.iter().chain(parts::PERSONAL) {
+        tables.insert(part_key(part), levels_json(&part.lists()));
     }
     Value::Object(tables)
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use rbac::{
@@ -21,7 +22,7 @@ use crate::report::{Held, Line, Report};
 /// One question, ready for each engine.
 struct Ready {
     question: Question,
-    subject: Subject,
+    subject: Arc<Subject>,
     acl: Acl,
     rego: regorus::Value,
     cedar: Asked,
@@ -64,7 +65,7 @@ impl Set {
     /// The mean of all questions, asked in turn.
     pub(crate) fn ours_ns(&self) -> f64 {
         let asked: Vec<(&Subject, Action, Object<'_>)> =
-            self.0.iter().map(|r| (&r.subject, r.question.action, r.object())).collect();
+            self.0.iter().map(|r| (r.subject.as_ref(), r.question.action, r.object())).collect();
         ns(asked.len(), || {
             for (subject, action, object) in &asked {
                 let _ =
@@ -170,7 +171,7 @@ pub(crate) fn others(report: &mut Report, catalogs: &Catalogs) -> Result<()> {
     Ok(())
 }
 
-fn asker(orgs: usize, catalogs: &Catalogs) -> Result<Subject> {
+fn asker(orgs: usize, catalogs: &Catalogs) -> Result<Arc<Subject>> {
     let admin = Holds::Org("organization-admin", org(0));
     let question = Question {
         strict: false,
