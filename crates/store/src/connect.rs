@@ -196,7 +196,7 @@ fn pool(config: &Config, connections_max: usize) -> Result<Pool<AsyncPgConnectio
         let config = config.clone();
         async move {
             let mut conn = dial(&config).await?;
-            conn.batch_execute(&limits())
+            conn.batch_execute(&session())
                 .await
                 .map_err(|error| ConnectionError::BadConnection(stdx::chain(&error).to_string()))?;
             // Whether it may be asked for was told when the program started.
@@ -222,11 +222,12 @@ const ENGLISH: &str = "SELECT set_config('lc_messages', 'C', false)
     WHERE current_setting('lc_messages') !~* '^((c|posix)(\\.|$)|en)'";
 
 /// What the server itself puts an end to: a statement that nobody waits for any more, also inside of
-/// transactions, and a transaction whose program went away with its locks.
-fn limits() -> String {
+/// transactions, and a transaction whose program went away with its locks. And no compilation of plans: it takes
+/// seconds for a plan of many partitions, also when what is found are a few rows.
+fn session() -> String {
     let millis = STATEMENT_DEADLINE.as_millis();
     format!(
-        "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {}",
+        "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {}; SET jit = off",
         2 * millis
     )
 }

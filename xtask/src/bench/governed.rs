@@ -47,6 +47,9 @@ pub(crate) struct Stored {
     pub(crate) prompts: u64,
     pub(crate) usages: u64,
     pub(crate) output_tokens: u64,
+    pub(crate) tools: u64,
+    /// Interceptions that follow another one.
+    pub(crate) linked: u64,
 }
 
 impl Stored {
@@ -58,6 +61,8 @@ impl Stored {
             prompts: self.prompts - before.prompts,
             usages: self.usages - before.usages,
             output_tokens: self.output_tokens - before.output_tokens,
+            tools: self.tools - before.tools,
+            linked: self.linked - before.linked,
         }
     }
 
@@ -69,12 +74,14 @@ impl Stored {
             prompts: requests,
             usages: requests,
             output_tokens: requests * tokens_each,
+            tools: 0,
+            linked: 0,
         }
     }
 
     /// Rows of all tables.
     pub(crate) const fn rows(self) -> u64 {
-        self.interceptions + self.prompts + self.usages
+        self.interceptions + self.prompts + self.usages + self.tools
     }
 }
 
@@ -125,12 +132,14 @@ impl Coderd {
              (SELECT count(*) FROM aibridge_interceptions WHERE ended_at IS NOT NULL), \
              (SELECT count(*) FROM aibridge_user_prompts), \
              (SELECT count(*) FROM aibridge_token_usages), \
-             (SELECT coalesce(sum(output_tokens), 0) FROM aibridge_token_usages)",
+             (SELECT coalesce(sum(output_tokens), 0) FROM aibridge_token_usages), \
+             (SELECT count(*) FROM aibridge_tool_usages), \
+             (SELECT count(*) FROM aibridge_interceptions WHERE thread_parent_id IS NOT NULL)",
         )?;
         let numbers: Result<Vec<u64>, _> = line.trim().split('|').map(str::parse).collect();
         match numbers.as_deref() {
-            Ok(&[interceptions, ended, prompts, usages, output_tokens]) => {
-                Ok(Stored { interceptions, ended, prompts, usages, output_tokens })
+            Ok(&[interceptions, ended, prompts, usages, output_tokens, tools, linked]) => {
+                Ok(Stored { interceptions, ended, prompts, usages, output_tokens, tools, linked })
             }
             _ => bail!("the database counts `{}`", line.trim()),
         }

@@ -71,6 +71,8 @@ pub(crate) fn measure(
 #[derive(Debug, Deserialize)]
 struct Ingested {
     facts: f64,
+    /// Of agents, each with one prompt.
+    works: u64,
     interceptions: u64,
     seconds: f64,
 }
@@ -102,7 +104,13 @@ pub(crate) fn ingest(
         let ingested: Ingested = serde_json::from_slice(&output.stdout)
             .with_context(|| format!("bench-ingest failed ({})", output.status))?;
         let stored = coderd.stored()?.since(before);
-        let wanted = Stored::of(ingested.interceptions, TOKENS_EACH);
+        let follow = ingested.interceptions - ingested.works;
+        let wanted = Stored {
+            prompts: ingested.works,
+            tools: follow,
+            linked: follow,
+            ..Stored::of(ingested.interceptions, TOKENS_EACH)
+        };
         if stored != wanted {
             bail!("ingest: {wanted:?} were to be stored, and {stored:?} are");
         }

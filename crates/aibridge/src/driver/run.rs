@@ -112,17 +112,14 @@ async fn begin_recorded(
     if !asked_for_stream && !recorded.is_done() {
         begun = timeout(START_ALONE, &mut beginning).await.ok();
     }
-    let begun = match begun {
-        Some(begun) => begun,
-        None => tokio::select! {
+    if begun.is_none() {
+        begun = tokio::select! {
             biased;
-            begun = &mut beginning => begun,
-            durable = &mut *recorded => match durable {
-                Ok(()) => return beginning.await,
-                Err(_) => return Err(not_recorded()),
-            },
-        },
-    };
+            begun = &mut beginning => Some(begun),
+            durable = &mut *recorded => durable.map(|()| None).map_err(|_| not_recorded())?,
+        };
+    }
+    let Some(begun) = begun else { return beginning.await };
     if !begun.as_ref().is_ok_and(|begun| begun.is_in_hand(asked_for_stream)) {
         recorded.await.map_err(|_| not_recorded())?;
     }

@@ -1,13 +1,14 @@
 //! Sends records to coderd as gateway daemons do, and tells how many it stored in which time.
 //!
 //! Each sender is one daemon: one batch at a time, over the control protocol, with the client of the
-//! daemon. Every interception is what a small blocking request leaves: start, prompt, tokens, end.
+//! daemon. What is recorded is the work of a coding agent: a prompt, then turns that each bring the result of
+//! the tool that the turn before called, until one calls none.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use aibridge::facts::{CredentialKind, End, Fact, Prompt, Start, Tokens};
+use aibridge::facts::{CredentialKind, End, Fact, Prompt, Start, Tokens, Tool};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use control::client::{Coderd, CoderdSettings, ControlSink, Link};
@@ -18,8 +19,10 @@ use stdx::{Clock as _, Rng as _, Secret, SystemClock, SystemRng};
 use time::OffsetDateTime;
 use url::Url;
 
-/// Facts of one interception.
-const FACTS_EACH: usize = 4;
+/// Turns of one piece of work, the first one included.
+const TURNS: usize = 5;
+/// Most facts of one turn.
+const FACTS_EACH: usize = 5;
 
 /// Sends records.
 #[derive(Clone, Debug, Parser)]
@@ -63,43 +66,72 @@ async fn main() -> Result<()> {
         let link = Link::new(SystemClock::shared(), Duration::from_mins(1));
         senders.spawn(send(args.clone(), ControlSink::new(coderd, link)));
     }
-    let mut stored = 0;
+    let mut all = Sent::default();
     while let Some(sent) = senders.join_next().await {
-        stored += sent.context("a sender panicked")??;
+        let sent = sent.context("a sender panicked")??;
+        all.facts += sent.facts;
+        all.works += sent.works;
+        all.interceptions += sent.interceptions;
     }
     let seconds = began.elapsed().as_secs_f64();
+    let Sent { facts, works, interceptions } = all;
     println!(
         "{}",
-        json!({"facts": stored, "interceptions": stored / FACTS_EACH, "seconds": seconds})
+        json!({"facts": facts, "works": works, "interceptions": interceptions, "seconds": seconds})
     );
     Ok(())
 }
 
-/// Sends until the time is over; how many facts were stored.
-async fn send(args: Args, sink: ControlSink) -> Result<usize> {
-    let until = Instant::now() + Duration::from_secs_f64(args.seconds);
-    let mut stored = 0;
-    while Instant::now() < until {
-        let count = args.batch / FACTS_EACH;
-        let facts: Vec<Fact> = (0..count).flat_map(|_| interception(args.user)).collect();
-        let batch = Batch { id: SystemRng.uuid_v4(), facts };
-        let receipt = sink.ingest(&batch).await?;
-        if let Some(refused) = receipt.refused.first() {
-            bail!("coderd refused {} facts: {}", receipt.refused.len(), refused.reason);
-        }
-        stored += batch.facts.len();
-    }
-    Ok(stored)
+/// What one sender got stored.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    facts: usize,
+    /// Pieces of work.
+    works: usize,
+    interceptions: usize,
 }
 
-fn interception(user: UserId) -> [Fact; FACTS_EACH] {
+/// Sends until the time is over. Many work at the same time, and a batch has one turn of each.
+async fn send(args: Args, sink: ControlSink) -> Result<Sent> {
+    let until = Instant::now() + Duration::from_secs_f64(args.seconds);
+    let works = args.batch / FACTS_EACH;
+    let mut sent = Sent::default();
+    while Instant::now() < until {
+        let mut called = vec![None; works];
+        for turn in 1..=TURNS {
+            let mut facts = Vec::with_capacity(works * FACTS_EACH);
+            for call in &mut called {
+                *call = take_turn(args.user, turn, call.take(), &mut facts);
+            }
+            let batch = Batch { id: SystemRng.uuid_v4(), facts };
+            let receipt = sink.ingest(&batch).await?;
+            if let Some(refused) = receipt.refused.first() {
+                bail!("coderd refused {} facts: {}", receipt.refused.len(), refused.reason);
+            }
+            sent.facts += batch.facts.len();
+        }
+        sent.works += works;
+        sent.interceptions += works * TURNS;
+    }
+    Ok(sent)
+}
+
+/// Records one turn, which brings the result of the tool that was called, if any. Yields what it calls.
+fn take_turn(
+    user: UserId,
+    turn: usize,
+    called: Option<String>,
+    facts: &mut Vec<Fact>,
+) -> Option<String> {
     let now = SystemClock.now();
     let interception = InterceptionId::new(SystemRng.uuid_v7(now));
     let id = || FactId::new(SystemRng.uuid_v7(now));
     let response_id = format!("msg_bench_{interception}");
-    [
-        Fact::Start(start(interception, user, now)),
-        Fact::Prompt(Prompt {
+    let calls = (turn < TURNS).then(|| format!("toolu_bench_{interception}"));
+    let first = called.is_none();
+    facts.push(Fact::Start(start(interception, user, called, now)));
+    if first {
+        facts.push(Fact::Prompt(Prompt {
             id: id(),
             interception,
             response_id: response_id.clone(),
@@ -107,31 +139,66 @@ fn interception(user: UserId) -> [Fact; FACTS_EACH] {
                 .into(),
             created_at: now,
             metadata: BTreeMap::new(),
+        }));
+    }
+    facts.push(Fact::Tokens(Tokens {
+        id: id(),
+        interception,
+        response_id: response_id.clone(),
+        input: 25,
+        output: 42,
+        cache_read: 0,
+        cache_write: 0,
+        extra: BTreeMap::new(),
+        created_at: now,
+        metadata: BTreeMap::new(),
+    }));
+    facts.extend(
+        calls.iter().map(|call| {
+            Fact::Tool(tool(id(), interception, response_id.clone(), call.clone(), now))
         }),
-        Fact::Tokens(Tokens {
-            id: id(),
-            interception,
-            response_id,
-            input: 25,
-            output: 42,
-            cache_read: 0,
-            cache_write: 0,
-            extra: BTreeMap::new(),
-            created_at: now,
-            metadata: BTreeMap::new(),
-        }),
-        Fact::End(End {
-            id: id(),
-            interception,
-            ended_at: now,
-            credential_hint: "ben…key".into(),
-            error_type: None,
-            error_message: None,
-        }),
-    ]
+    );
+    facts.push(Fact::End(End {
+        id: id(),
+        interception,
+        ended_at: now,
+        credential_hint: "ben…key".into(),
+        error_type: None,
+        error_message: None,
+    }));
+    calls
 }
 
-fn start(id: InterceptionId, user: UserId, now: OffsetDateTime) -> Start {
+fn tool(
+    id: FactId,
+    interception: InterceptionId,
+    response_id: String,
+    tool_call_id: String,
+    created_at: OffsetDateTime,
+) -> Tool {
+    Tool {
+        id,
+        interception,
+        response_id,
+        tool_call_id,
+        item_id: None,
+        tool: "Bash".into(),
+        input: r#"{"command":"cargo build 2>&1 | tail -40","description":"Build the workspace"}"#
+            .into(),
+        server_url: None,
+        injected: false,
+        invocation_error: None,
+        created_at,
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn start(
+    id: InterceptionId,
+    user: UserId,
+    correlating_tool_call_id: Option<String>,
+    now: OffsetDateTime,
+) -> Start {
     Start {
         id,
         initiator: user,
@@ -141,7 +208,7 @@ fn start(id: InterceptionId, user: UserId, now: OffsetDateTime) -> Start {
         model: "claude-bench-1".into(),
         client: "Unknown".into(),
         client_session_id: None,
-        correlating_tool_call_id: None,
+        correlating_tool_call_id,
         credential_kind: CredentialKind::Centralized,
         credential_hint: String::new(),
         started_at: now,

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use diesel::sql_types::{Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use stdx::ids::{InterceptionId, UserId};
 use time::OffsetDateTime;
@@ -143,13 +143,29 @@ const ADOPT: (&str, &str) = (
       WHERE i.id = locked.id",
 );
 
+/// Whether anybody, of any user, may wait for one of the calls. Nearly always nobody does, and to plan [`ADOPT`]
+/// takes longer than to find that out.
+const WAITED_FOR: (&str, &str) = (
+    "SELECT EXISTS (SELECT FROM ",
+    " AS t (interception_id, call, created_at)
+        CROSS JOIN LATERAL (
+            SELECT FROM aibridge_interceptions i
+             WHERE i.correlating_tool_call_id = t.call AND i.thread_parent_id IS NULL LIMIT 1
+        ) w)",
+);
+
 /// Links those that waited for a tool call of the batch. Expects that starts and tool calls of the batch are stored.
 pub(super) async fn adopt(db: &mut Db<'_>, facts: &Facts) -> Result<(), Error> {
     let calls: Vec<&Tool> =
         facts.tools.iter().filter(|tool| links(&tool.provider_tool_call_id)).collect();
     if !calls.is_empty() {
         let columns = CallColumns::of(&calls);
-        Around::<_, ()>::join(ADOPT.0, &columns, ADOPT.1).execute(db.conn()).await?;
+        let waited_for: bool = Around::<_, Bool>::join(WAITED_FOR.0, &columns, WAITED_FOR.1)
+            .get_result(db.conn())
+            .await?;
+        if waited_for {
+            Around::<_, ()>::join(ADOPT.0, &columns, ADOPT.1).execute(db.conn()).await?;
+        }
     }
     Ok(())
 }
