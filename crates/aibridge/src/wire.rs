@@ -174,6 +174,11 @@ pub trait Interceptor: Send {
     /// Understands one stream frame that has already been relayed.
     fn observe(&mut self, frame: &Frame);
 
+    /// Whether all that a client wants of a streamed answer has come, and what the answer costs is still to come.
+    fn owes_usage(&self) -> bool {
+        false
+    }
+
     /// Understands the whole body of a blocking answer with a 2xx status. Called after it was relayed.
     fn observe_body(&mut self, body: &[u8]);
 

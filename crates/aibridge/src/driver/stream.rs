@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{Exchange, Settling, Terms, cut_off};
 use crate::dialect::Dialect;
@@ -26,9 +28,14 @@ const QUIET_BYTES: usize = 16 * 1024;
 /// the connection can be used again only then.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long what follows an answer, its usage, may still take to come after the client has left with the answer.
+const USAGE: Duration = LINGER;
+
 /// The body of a streamed answer: a state machine that the server's connection drives, so that a slow
 /// client slows the provider down and a client that leaves ends everything by dropping it.
-pub(super) struct StreamBody {
+pub(super) struct StreamBody(Option<Stream>);
+
+struct Stream {
     upstream: Incoming,
     splitter: Splitter,
     /// Has come, and was not looked at yet. Pieces are taken from it one by one: of a hostile chunk they
@@ -64,12 +71,13 @@ enum Phase {
 
 impl StreamBody {
     /// `first` are the bytes that already came.
-    pub(super) fn new(
-        upstream: Incoming,
-        first: Bytes,
-        mut exchange: Exchange,
-        terms: Terms,
-    ) -> Self {
+    pub(super) fn new(upstream: Incoming, first: Bytes, exchange: Exchange, terms: Terms) -> Self {
+        Self(Some(Stream::new(upstream, first, exchange, terms)))
+    }
+}
+
+impl Stream {
+    fn new(upstream: Incoming, first: Bytes, mut exchange: Exchange, terms: Terms) -> Self {
         // The status has gone out by the time that anything can go wrong here.
         exchange.relayed = true;
         let now = Instant::now();
@@ -164,6 +172,40 @@ impl StreamBody {
         }
     }
 
+    /// Understands what has come: it is charged, whether the client took it or not.
+    fn understand_all(&mut self) {
+        loop {
+            self.understand();
+            self.out.clear();
+            if !self.take() {
+                break;
+            }
+        }
+        self.exchange.overlong = self.splitter.overlong();
+    }
+
+    /// The client is gone. That ends the exchange, and cancels the provider's work; but for one whose work is done.
+    fn abandon(mut self) {
+        self.understand_all();
+        if self.exchange.interceptor.owes_usage() && Handle::try_current().is_ok() {
+            let lifecycle = self.terms.lifecycle.clone();
+            lifecycle.spawn_quietly(async move {
+                // What does not come in time is missing in the record, which says so.
+                let _ = timeout(USAGE, self.read_rest()).await;
+            });
+        }
+    }
+
+    /// Reads to the end, so that the provider sees an answer that was taken and the connection can be used again.
+    async fn read_rest(&mut self) {
+        while let Some(Ok(frame)) = self.upstream.frame().await {
+            if let Ok(chunk) = frame.into_data() {
+                self.chunk = chunk;
+                self.understand_all();
+            }
+        }
+    }
+
     fn finish(&mut self, ended: Ended) {
         self.understand();
         self.splitter.finish();
@@ -253,7 +295,7 @@ impl http_body::Body for StreamBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
+        let Some(this) = &mut self.get_mut().0 else { return Poll::Ready(None) };
         loop {
             if let Some(bytes) = this.out.pop_front() {
                 this.flushed = false;
@@ -317,23 +359,17 @@ impl http_body::Body for StreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.phase, Phase::Done)
+        self.0.as_ref().is_none_or(|stream| matches!(stream.phase, Phase::Done))
     }
 }
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        if std::thread::panicking() || self.exchange.ledger.is_closed() {
-            return;
+        if let Some(stream) = self.0.take()
+            && !std::thread::panicking()
+            && !stream.exchange.ledger.is_closed()
+        {
+            stream.abandon();
         }
-        // What has come is charged, whether the client took it or not.
-        loop {
-            self.understand();
-            self.out.clear();
-            if !self.take() {
-                break;
-            }
-        }
-        self.exchange.overlong = self.splitter.overlong();
     }
 }

@@ -116,6 +116,11 @@ impl Interceptor for Chat {
         }
     }
 
+    fn owes_usage(&self) -> bool {
+        let over = self.done || self.ledger.fault.is_some();
+        !over && self.choices.are_finished() && !self.usage.is_known()
+    }
+
     fn observe_body(&mut self, body: &[u8]) {
         self.ledger.body_seen();
         let text = String::from_utf8_lossy(body);

@@ -92,6 +92,39 @@ async fn a_client_that_leaves_after_the_last_event_has_a_good_record() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_between_the_answer_and_its_usage_is_charged() {
+    let [_, api, _] = apis();
+    let (answer, rest) = api.frames.split_at(api.frames.len() - 2);
+    assert!(
+        answer.concat().contains("\"finish_reason\":\"stop\"") && rest[0].contains("\"usage\":{")
+    );
+    for comes in [true, false] {
+        let gate = Arc::new(Semaphore::new(0));
+        let mut steps = sends(answer);
+        steps.push(Step::Wait(Arc::clone(&gate)));
+        steps.extend(comes.then(|| send(&rest[0])));
+        steps.push(Step::Hang);
+        let (world, provider) = api.world(reply(true, steps)).await;
+        let mut body = world.send(post(api.path, &api.request(true))).await.into_body();
+        let (mut read, all) = (0, answer.concat().len());
+        while read < all {
+            read += chunk(&mut body).await.unwrap().len();
+        }
+        drop(body);
+        gate.add_permits(1);
+        provider.cancelled().await;
+        let mut want = api.book_of_answer(true, r#"end "..." ok"#);
+        if !comes {
+            let unknown = r#"tokens "chatcmpl-1" in=0 out=0 read=0 write=0 usage_missing=true"#;
+            want.iter_mut()
+                .filter(|line| line.starts_with("tokens"))
+                .for_each(|line| *line = unknown.into());
+        }
+        assert_eq!(world.book.ended().await, want, "usage comes: {comes}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_came_while_its_start_was_being_recorded_is_charged_even_if_nobody_waits() {
     for api in apis() {
         for stream in [false, true] {
