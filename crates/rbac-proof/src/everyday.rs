@@ -1,12 +1,12 @@
 //! The questions that are measured: what a control plane asks all day, of people with one organization or
 //! many.
 
-use rbac::{Action, ActionSet, AllowEntry, Resource, ScopeName, Sharing};
+use rbac::{Action, ActionSet, AllowEntry, Permission, Resource, ScopeName, Sharing};
 use stdx::ids::{GroupId, OrganizationId, UserId};
 use uuid::Uuid;
 
 use crate::dice::Dice;
-use crate::question::{Ceiling, Held, Place, Question, What, Who};
+use crate::question::{Ceiling, Held, Lists, Place, Question, What, Who};
 
 /// The person who asks.
 pub const ME: UserId = UserId::new(Uuid::from_u128(0x1111_0000_0000_4000_8000_0000_0000_0001));
@@ -47,7 +47,22 @@ pub fn person(orgs: usize, more: Vec<Held>) -> Who {
     }
 }
 
-fn askers(orgs: usize) -> Vec<Who> {
+/// A custom role of each organization, no two of which grant the same.
+fn readers(orgs: usize) -> Vec<Held> {
+    let role = |number: usize| {
+        let kind = Resource::ALL.iter().cycle().nth(number).copied();
+        let mut permissions = vec![Permission::allow(Resource::Template, Action::Read)];
+        permissions.extend(kind.map(Permission::allow_all));
+        let forbidden = Permission::allow(Resource::Workspace, Action::Delete).negated();
+        let member = if number.is_multiple_of(2) { vec![forbidden] } else { vec![] };
+        Held::Custom(Some(org(number)), Lists { org: permissions, member, ..Lists::default() })
+    };
+    (0..orgs).map(role).collect()
+}
+
+/// Those who ask: what they are, and what they hold.
+#[must_use]
+pub fn askers(orgs: usize) -> Vec<(&'static str, Who)> {
     let limited = {
         let entry = |id| AllowEntry { resource: Some(Resource::Workspace), id: Some(id) };
         let names = ["coder:workspaces.access", "user:read"];
@@ -57,13 +72,18 @@ fn askers(orgs: usize) -> Vec<Who> {
             ..person(orgs, vec![])
         }
     };
+    let halves = (0..orgs).step_by(2).map(|number| Held::Org("organization-admin", org(number)));
     vec![
-        person(orgs, vec![]),
-        person(orgs, vec![Held::Org("organization-admin", org(0))]),
-        person(orgs, vec![Held::Org("organization-workspace-creation-ban", org(0))]),
-        person(orgs, vec![Held::Site("owner")]),
-        person(orgs, vec![Held::Site("auditor")]),
-        limited,
+        ("member", person(orgs, vec![])),
+        ("admin of every other organization", person(orgs, halves.collect())),
+        (
+            "banned member",
+            person(orgs, vec![Held::Org("organization-workspace-creation-ban", org(0))]),
+        ),
+        ("owner", person(orgs, vec![Held::Site("owner")])),
+        ("auditor", person(orgs, vec![Held::Site("auditor")])),
+        ("holder of a custom role in each", person(orgs, readers(orgs))),
+        ("limited credential", limited),
     ]
 }
 
@@ -122,7 +142,7 @@ fn dice_org(orgs: usize) -> OrganizationId {
 pub fn questions(orgs: usize) -> Vec<Question> {
     let mut questions: Vec<Question> = askers(orgs)
         .into_iter()
-        .flat_map(|who| {
+        .flat_map(|(_, who)| {
             things(orgs).into_iter().map(move |(action, what)| Question {
                 strict: false,
                 who: who.clone(),

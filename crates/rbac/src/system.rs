@@ -7,7 +7,7 @@
 //! run under the user's subject, also inside these parts.
 //!
 //! No part but [`RESTRICTED`], [`DBPURGE`] and [`ROLE_RECONCILER`] has a permission on the catch-all
-//! [`Resource::System`](crate::Resource::System): what a part needs has a type of its own.
+//! [`Resource::System`]: what a part needs has a type of its own.
 
 mod personal;
 mod roles;

@@ -3,12 +3,21 @@
 //! The work is done by programs of `crates/rbac-proof`. They are built by themselves: the engines that are
 //! compared with are large, and nothing else wants them.
 
-use anyhow::{Result, bail};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
 
 use super::machine;
-use crate::tree::{Tree, status};
+use crate::tree::{Tree, status, write};
 
 const PACKAGE: &str = "rbac-proof";
+/// Where the last run is told.
+const FILE: &str = "docs/bench-rbac.md";
+/// Everything in the file that does not change from run to run.
+const READING: &str = include_str!("rbac.md");
+/// How many random questions prove that engine and Rego policy agree.
+const PROOF: u64 = 1_000_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -16,35 +25,75 @@ pub(crate) struct Args {
     #[arg(long)]
     differential: bool,
     /// How many random questions; 1,000,000 with --differential, 2,000 before measuring.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     questions: Option<u64>,
     /// Which random questions.
     #[arg(long, value_name = "SEED", requires = "differential")]
     seed: Option<u64>,
+    /// Ask the million random questions, measure, and write both to docs/bench-rbac.md.
+    #[arg(long, conflicts_with_all = ["differential", "questions"])]
+    write: bool,
 }
 
 pub(crate) fn run(tree: &Tree, args: &Args) -> Result<()> {
-    if args.questions == Some(0) {
-        bail!("--questions must be at least 1");
-    }
-    println!("{}", machine::describe(tree)?);
-    let cargo = |words: &[&str], rest: &[String]| {
-        let mut command = tree.cargo();
-        // Backtraces of what regorus takes for errors on its way would slow it down by a quarter.
-        command.args(words).args(rest).env("RUST_LIB_BACKTRACE", "0");
-        status(&mut command)
-    };
+    let machine = machine::describe(tree)?;
+    println!("{machine}\n");
     if args.differential {
-        let mut rest =
-            vec!["--questions".to_owned(), args.questions.unwrap_or(1_000_000).to_string()];
-        rest.extend(args.seed.into_iter().flat_map(|seed| ["--seed".to_owned(), seed.to_string()]));
-        return cargo(
-            &["run", "-q", "--release", "-p", PACKAGE, "--bin", "prove-rbac", "--"],
-            &rest,
-        );
+        differ(tree, args.questions.unwrap_or(PROOF), args.seed)?;
+        return Ok(());
     }
-    let features = ["--release", "-p", PACKAGE, "--features", "cedar"];
-    cargo(&[&["build", "-q", "--bin", "count-rbac"][..], &features].concat(), &[])?;
-    let agree = ["--agree".to_owned(), args.questions.unwrap_or(2_000).to_string()];
-    cargo(&[&["run", "-q", "--bin", "bench-rbac"][..], &features, &["--"]].concat(), &agree)
+    if !args.write {
+        measure(tree, args.questions.unwrap_or(2_000))?;
+        return Ok(());
+    }
+    let agreement = differ(tree, PROOF, None)?;
+    let bars = measure(tree, 20_000)?;
+    let text = READING
+        .replace("@machine@", &machine)
+        .replace("@agreement@", agreement.trim())
+        .replace("@bars@", bars.trim());
+    write(&tree.path(Path::new(FILE)), &text, 0o644)?;
+    println!("written to {FILE}");
+    Ok(())
+}
+
+fn differ(tree: &Tree, questions: u64, seed: Option<u64>) -> Result<String> {
+    build(tree, &["--bin", "prove-rbac"])?;
+    let mut command = program(tree, "prove-rbac");
+    command.args(["--coverage", "--questions", &questions.to_string()]);
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    told(&mut command)
+}
+
+fn measure(tree: &Tree, agree: u64) -> Result<String> {
+    build(tree, &["--bin", "count-rbac", "--bin", "bench-rbac", "--features", "cedar"])?;
+    told(program(tree, "bench-rbac").args(["--agree", &agree.to_string()]))
+}
+
+fn build(tree: &Tree, what: &[&str]) -> Result<()> {
+    status(tree.cargo().args(["build", "-q", "--release", "-p", PACKAGE]).args(what))
+}
+
+fn program(tree: &Tree, name: &str) -> Command {
+    let mut command = tree.command(tree.target().join("release").join(name));
+    // Backtraces of what regorus takes for errors on its way would slow it down by a quarter.
+    command.env("RUST_LIB_BACKTRACE", "0");
+    command
+}
+
+/// Runs a program, which shows its progress, and shows and returns what it found.
+fn told(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let text = String::from_utf8(output.stdout).context("no text was printed")?;
+    println!("{text}");
+    if !output.status.success() {
+        bail!("{} failed ({})", command.get_program().display(), output.status);
+    }
+    Ok(text)
 }

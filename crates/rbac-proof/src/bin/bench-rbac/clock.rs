@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Of a batch: long against reading the clock, short against being interrupted.
 const BATCH: Duration = Duration::from_millis(2);
 /// Of all batches.
-const WHOLE: Duration = Duration::from_millis(400);
+const WHOLE: Duration = Duration::from_millis(250);
 
 /// Nanoseconds of one call, when `calls` makes so many of them: the median of many batches.
 pub(crate) fn ns(calls: usize, mut call: impl FnMut()) -> f64 {

@@ -1,6 +1,7 @@
 //! Measures the engine against the Rego and the Cedar policy on the same questions, and against its bars.
 
 mod clock;
+mod people;
 mod report;
 mod sets;
 
@@ -16,7 +17,7 @@ use rbac_proof::random;
 use rbac_proof::rego::Rego;
 use rbac_proof::tables::tables;
 
-use report::{Held, Line, Report};
+use report::{Held, Report};
 
 #[derive(clap::Parser)]
 struct Args {
@@ -42,10 +43,13 @@ fn main() -> Result<()> {
             allocations.iter().find(|(of, _)| *of == orgs).context("count-rbac told nothing")?.1;
         report.decisions(orgs, &set, &mut rego, &cedar, counted)?;
     }
-    sets::others(&mut report, &catalogs)?;
-    println!("{}", report.table());
+    people::measure(&mut report, &catalogs)?;
     let missed = report.missed();
-    println!("{} bars met, {missed} missed.", report.bars() - missed);
+    println!(
+        "{} bars met, {missed} missed.\n\n{}",
+        report.bars() - missed,
+        report.table().trim_end()
+    );
     Ok(())
 }
 
@@ -98,31 +102,18 @@ impl Report {
         let (slowest, name) = set.slowest_ns();
         let regos = set.rego_ns(rego)?;
         let cedars = set.cedar_ns(cedar)?;
-        let bar_ns = if orgs == 1 { 100.0 } else { 1_000.0 };
-        let of =
-            |what: &str| format!("{what}, {orgs} organization{}", if orgs == 1 { "" } else { "s" });
-        let line = |what: &str, value: f64, unit: &'static str, held: Held| Line {
-            what: of(what),
-            value,
-            unit,
-            held,
-        };
-        self.add(line("one decision, mean", ours, "ns", Held::AtMost(bar_ns)));
-        self.add(line(
-            &format!("one decision, slowest ({name})"),
-            slowest,
-            "ns",
-            Held::AtMost(bar_ns),
-        ));
+        let bar = Held::AtMost(if orgs == 1 { 100.0 } else { 1_000.0 });
+        self.ns("one decision, mean", orgs, ours, bar);
+        self.ns(&format!("one decision, slowest ({name})"), orgs, slowest, bar);
         #[expect(clippy::cast_precision_loss, reason = "a count of allocations, which is zero")]
         let allocations = allocations as f64;
-        self.add(line("allocations of all decisions", allocations, "", Held::AtMost(0.0)));
-        self.add(line("regorus, the same", regos / 1e3, "µs", Held::Shown));
-        self.add(line("cedar-policy, the same", cedars / 1e3, "µs", Held::Shown));
+        self.count("allocations of all decisions", orgs, allocations, Held::AtMost(0.0));
+        self.ns("the same in Rego (regorus), mean", orgs, regos, Held::Shown);
+        self.ns("the same in Cedar (cedar-policy), mean", orgs, cedars, Held::Shown);
         // The bars are said of one organization.
         let at_least = |bar| if orgs == 1 { Held::AtLeast(bar) } else { Held::Shown };
-        self.add(line("regorus takes", regos / ours, "times as long", at_least(1_000.0)));
-        self.add(line("cedar-policy takes", cedars / ours, "times as long", at_least(100.0)));
+        self.times("regorus takes as long as", orgs, regos / ours, at_least(1_000.0));
+        self.times("cedar-policy takes as long as", orgs, cedars / ours, at_least(100.0));
         Ok(())
     }
 }
