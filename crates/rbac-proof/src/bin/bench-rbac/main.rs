@@ -112,8 +112,8 @@ impl Report {
         self.ns("the same in Cedar (cedar-policy), mean", orgs, cedars, Held::Shown);
         // The bars are said of one organization.
         let at_least = |bar| if orgs == 1 { Held::AtLeast(bar) } else { Held::Shown };
-        self.times("regorus takes as long as", orgs, regos / ours, at_least(1_000.0));
-        self.times("cedar-policy takes as long as", orgs, cedars / ours, at_least(100.0));
+        self.times("regorus / engine", orgs, regos / ours, at_least(1_000.0));
+        self.times("cedar-policy / engine", orgs, cedars / ours, at_least(100.0));
         Ok(())
     }
 }
