@@ -153,27 +153,30 @@ impl SubjectBuilder {
             return Err(CompileError::EmptyId);
         }
 
-        let given: Vec<RoleName> = wanted
-            .iter()
-            .filter_map(|wanted| match wanted {
-                Wanted::Given(role) => Some(role.name().clone()),
-                Wanted::Named(_) | Wanted::Membership { .. } => None,
-            })
-            .collect();
+        let mut given = Vec::new();
         let mut members = Vec::new();
+        for wanted in &wanted {
+            match wanted {
+                Wanted::Given(role) => given.push(role.name().clone()),
+                Wanted::Membership { org, .. } => members.push(*org),
+                Wanted::Named(_) => {}
+            }
+        }
+        given.sort_unstable();
+        members.sort_unstable();
+        let twice = members.windows(2).find(|pair| pair.first() == pair.last());
+        if let Some(org) = twice.and_then(<[_]>::first) {
+            return Err(CompileError::TwoMemberships(*org));
+        }
         let mut roles = Vec::with_capacity(wanted.len());
         for wanted in wanted {
             let role = match wanted {
                 Wanted::Given(role) => role,
                 Wanted::Membership { org, sharing, service_account } => {
-                    if members.contains(&org) {
-                        return Err(CompileError::TwoMemberships(org));
-                    }
-                    members.push(org);
                     catalog.membership(org, sharing, service_account)
                 }
                 Wanted::Named(name) => {
-                    if RETIRED_ROLES.contains(&name.name()) || given.contains(&name) {
+                    if RETIRED_ROLES.contains(&name.name()) || given.binary_search(&name).is_ok() {
                         continue;
                     }
                     if name.org().is_some() && MembershipKind::named(name.name()).is_some() {
@@ -212,27 +215,31 @@ impl Subject {
         groups.dedup();
 
         let (site, user) = outside_orgs(&roles);
-        let mut held: Vec<(OrganizationId, &Arc<RoleTable>)> = roles
+        let mut held: Vec<InOrg<'_>> = roles
             .iter()
             .filter_map(|role| Some((role.name().org()?, role.shared_table())))
             .collect();
         held.sort_unstable_by_key(|(org, table)| (*org, Arc::as_ptr(table)));
+        let mut places: Vec<&[InOrg<'_>]> =
+            held.chunk_by(|(one, _), (other, _)| one == other).collect();
+        // Most people hold the same roles in all their organizations: the same tables are merged once.
+        places.sort_by(|one, other| tables(one).cmp(tables(other)));
         let mut role_tables = Vec::new();
         let mut scope_tables = Vec::new();
-        let mut merged: Vec<Merged<'_>> = Vec::new();
-        let mut seats: Vec<Seat> = Vec::new();
-        for in_one in held.chunk_by(|(one, _), (other, _)| one == other) {
-            let Some((org, _)) = in_one.first() else {
-                continue;
-            };
-            let ceiling = scope.orgs.iter().find(|(listed, _)| listed == org);
-            let ceiling = ceiling.map_or(&OrgGrants::NONE, |(_, grants)| grants);
-            seats.push(Seat {
-                org: *org,
-                role_table: merge(&mut merged, &mut role_tables, in_one),
-                scope_table: intern(&mut scope_tables, ceiling),
-            });
+        let mut seats: Vec<Seat> = Vec::with_capacity(places.len());
+        for alike in places.chunk_by(|one, other| tables(one).eq(tables(other))) {
+            role_tables.push(alike.first().map_or(OrgGrants::NONE, |place| together(place)));
+            for (org, _) in alike.iter().filter_map(|place| place.first()) {
+                let ceiling = scope.orgs.iter().find(|(listed, _)| listed == org);
+                let ceiling = ceiling.map_or(&OrgGrants::NONE, |(_, grants)| grants);
+                seats.push(Seat {
+                    org: *org,
+                    role_table: role_tables.len() - 1,
+                    scope_table: intern(&mut scope_tables, ceiling),
+                });
+            }
         }
+        seats.sort_unstable_by_key(|seat| seat.org);
 
         Self {
             id,
@@ -269,32 +276,20 @@ fn outside_orgs(roles: &[Role]) -> (Grants, Grants) {
     (site, user)
 }
 
-/// Roles that were merged, and where what they grant is.
-struct Merged<'r> {
-    roles: &'r [(OrganizationId, &'r Arc<RoleTable>)],
-    table: usize,
+/// A role of an organization.
+type InOrg<'r> = (OrganizationId, &'r Arc<RoleTable>);
+
+fn tables(place: &[InOrg<'_>]) -> impl Iterator<Item = *const RoleTable> {
+    place.iter().map(|(_, table)| Arc::as_ptr(table))
 }
 
-/// Most people hold the same roles in all their organizations: the same tables are merged once.
-fn merge<'r>(
-    merged: &mut Vec<Merged<'r>>,
-    tables: &mut Vec<OrgGrants>,
-    roles: &'r [(OrganizationId, &'r Arc<RoleTable>)],
-) -> usize {
-    let same = |known: &&Merged<'_>| {
-        known.roles.len() == roles.len()
-            && known.roles.iter().zip(roles).all(|((_, a), (_, b))| Arc::ptr_eq(a, b))
-    };
-    if let Some(known) = merged.iter().find(same) {
-        return known.table;
-    }
+/// What several roles of an organization grant in it.
+fn together(place: &[InOrg<'_>]) -> OrgGrants {
     let mut granted = OrgGrants::NONE;
-    for (_, table) in roles {
+    for (_, table) in place {
         granted.merge(&table.in_org);
     }
-    let table = intern(tables, &granted);
-    merged.push(Merged { roles, table });
-    table
+    granted
 }
 
 /// Equal tables are stored once.
