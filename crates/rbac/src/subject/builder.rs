@@ -25,7 +25,8 @@ pub struct SubjectBuilder {
     email: String,
     roles: Option<Vec<Wanted>>,
     groups: Vec<GroupId>,
-    scope: Option<Scope>,
+    /// Boxed, since builders are moved from call to call.
+    scope: Option<Box<Scope>>,
 }
 
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ impl SubjectBuilder {
 
     /// Sets the ceiling.
     pub fn scope(mut self, scope: Scope) -> Self {
-        self.scope = Some(scope);
+        self.scope = Some(Box::new(scope));
         self
     }
 
@@ -148,7 +149,7 @@ impl SubjectBuilder {
     /// that) is decided by whoever loads the names.
     pub fn compile(self, catalog: &Catalog) -> Result<Subject, CompileError> {
         let wanted = self.roles.ok_or(CompileError::NoRoles)?;
-        let scope = self.scope.ok_or(CompileError::NoScope)?;
+        let scope = *self.scope.ok_or(CompileError::NoScope)?;
         if self.kind == SubjectKind::User && self.id.is_nil() {
             return Err(CompileError::EmptyId);
         }
