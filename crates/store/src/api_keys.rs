@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use crate::Pk;
 use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
+use crate::rows::Terms;
 use crate::schema::{api_keys, users};
 
 /// Most keys a list returns.
@@ -122,6 +123,17 @@ impl Query for GetTokenByName {
     }
 }
 
+/// The rows of a list of keys, each with its owner.
+type WithOwner = diesel::helper_types::InnerJoinQuerySource<
+    api_keys::table,
+    users::table,
+    diesel::dsl::Eq<users::id, api_keys::user_id>,
+>;
+
+/// Keys have no UUIDs, so an allow list of identifiers can name none of them.
+const TERMS: Terms<WithOwner> =
+    Terms { owner: Some(|user| Box::new(api_keys::user_id.eq(user))), ..Terms::NONE };
+
 /// Tokens that the subject may read, newest first, with their owners' names. At most 10,000.
 #[derive(Debug)]
 pub struct ListTokens {
@@ -149,12 +161,8 @@ impl Query for ListTokens {
                 .limit(LIST_MAX)
                 .select((ApiKey::as_select(), users::username))
                 .into_boxed();
-            if let Some(owners) = rows.owners() {
-                query = query.filter(api_keys::user_id.eq_any(owners));
-            }
-            if rows.ids().is_some() {
-                // Keys have no UUIDs, so an allow list of identifiers can name none of them.
-                return Ok(Vec::new());
+            if let Some(readable) = rows.condition(&TERMS) {
+                query = query.filter(readable);
             }
             if let Some(user) = self.user_id {
                 query = query.filter(api_keys::user_id.eq(Pk(user)));

@@ -1,7 +1,7 @@
 //! Who changed what.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use ipnet::IpNet;
 use rbac::{Action, Object, Resource};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::Pk;
 use crate::query::{Access, Db, Fut, Permit, Query, check};
+use crate::rows::Terms;
 use crate::schema::{ai_providers, audit_logs, users};
 use crate::users::{User, lower};
 
@@ -82,7 +83,14 @@ pub struct Filter {
     pub build_reason: Option<String>,
 }
 
-type Condition = Box<dyn BoxableExpression<audit_logs::table, diesel::pg::Pg, SqlType = Bool>>;
+type Condition = crate::rows::Condition<audit_logs::table>;
+
+/// What belongs to no organization has the nil id, which no subject is a member of.
+const TERMS: Terms<audit_logs::table> = Terms {
+    id: Some(|ids| Box::new(audit_logs::id.eq_any(ids))),
+    org: Some(|orgs| Box::new(audit_logs::organization_id.eq_any(orgs))),
+    ..Terms::NONE
+};
 
 impl Filter {
     fn conditions(&self) -> Vec<Condition> {
@@ -165,10 +173,7 @@ impl Query for ListAuditLogs {
                 .limit(limit)
                 .select(AuditLog::as_select())
                 .into_boxed();
-            if let Some(organizations) = rows.organizations() {
-                query = query.filter(audit_logs::organization_id.eq_any(organizations));
-            }
-            for condition in self.filter.conditions() {
+            for condition in rows.condition(&TERMS).into_iter().chain(self.filter.conditions()) {
                 query = query.filter(condition);
             }
             let logs: Vec<AuditLog> = query.load(db.conn()).await?;
@@ -210,10 +215,7 @@ impl Query for CountAuditLogs {
                 .limit(self.cap.saturating_add(1))
                 .select(1.into_sql::<BigInt>())
                 .into_boxed();
-            if let Some(organizations) = rows.organizations() {
-                query = query.filter(audit_logs::organization_id.eq_any(organizations));
-            }
-            for condition in self.filter.conditions() {
+            for condition in rows.condition(&TERMS).into_iter().chain(self.filter.conditions()) {
                 query = query.filter(condition);
             }
             let seen: Vec<i64> = query.load(db.conn()).await?;

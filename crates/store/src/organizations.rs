@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::Pk;
 use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
+use crate::rows::Terms;
 use crate::schema::{groups, organization_members, organizations};
 
 /// A row of `organizations`.
@@ -27,6 +28,13 @@ pub struct Organization {
     pub deleted: bool,
     pub shareable_workspace_owners: String,
 }
+
+/// An organization is in itself.
+const TERMS: Terms<organizations::table> = Terms {
+    id: Some(|ids| Box::new(organizations::id.eq_any(ids))),
+    org: Some(|orgs| Box::new(organizations::id.eq_any(orgs))),
+    ..Terms::NONE
+};
 
 /// The organization that new users join.
 #[derive(Debug)]
@@ -113,11 +121,8 @@ impl Query for ListByIds {
                 .order(organizations::id)
                 .select(Organization::as_select())
                 .into_boxed();
-            if let Some(readable) = rows.organizations() {
-                query = query.filter(organizations::id.eq_any(readable));
-            }
-            if let Some(listed) = rows.ids() {
-                query = query.filter(organizations::id.eq_any(listed));
+            if let Some(readable) = rows.condition(&TERMS) {
+                query = query.filter(readable);
             }
             Ok(query.load(db.conn()).await?)
         })

@@ -1,5 +1,4 @@
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Resource};
 use stdx::ids::{InterceptionId, UserId};
@@ -7,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::rows::{Interception, Prompt, Thought, Tokens, Tool};
 use crate::query::{Access, Db, Fut, Permit, Query};
-use crate::rows::Rows;
+use crate::rows::{Rows, Terms};
 use crate::schema::{
     aibridge_interceptions, aibridge_model_thoughts, aibridge_token_usages, aibridge_tool_usages,
     aibridge_user_prompts,
@@ -32,19 +31,20 @@ pub struct Filter {
     pub started_before: Option<OffsetDateTime>,
 }
 
-pub(super) type Condition =
-    Box<dyn BoxableExpression<aibridge_interceptions::table, diesel::pg::Pg, SqlType = Bool>>;
+pub(super) type Condition = crate::rows::Condition<aibridge_interceptions::table>;
+
+/// Interceptions belong to people, not to organizations.
+const TERMS: Terms<aibridge_interceptions::table> = Terms {
+    id: Some(|ids| Box::new(aibridge_interceptions::id.eq_any(ids))),
+    owner: Some(|user| Box::new(aibridge_interceptions::initiator_id.eq(user))),
+    ..Terms::NONE
+};
 
 impl Filter {
     pub(super) fn conditions(&self, rows: &Rows) -> Vec<Condition> {
         let mut all: Vec<Condition> =
             vec![Box::new(aibridge_interceptions::ended_at.is_not_null())];
-        if let Some(owners) = rows.owners() {
-            all.push(Box::new(aibridge_interceptions::initiator_id.eq_any(owners)));
-        }
-        if let Some(ids) = rows.ids() {
-            all.push(Box::new(aibridge_interceptions::id.eq_any(ids)));
-        }
+        all.extend(rows.condition(&TERMS));
         if let Some(user) = self.initiator {
             all.push(Box::new(aibridge_interceptions::initiator_id.eq(Pk(user))));
         }

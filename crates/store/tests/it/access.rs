@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use rbac::Subject;
+use rbac::{AllowList, Scope, Subject};
 use store::{
     Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, gateway_keys,
     interceptions, locks, organizations, pubsub, site_configs, users,
@@ -14,7 +14,7 @@ use store::{
 use testkit::TestDb;
 
 use crate::samples::{Refusal, Visitor, visit_all};
-use crate::scene::{fixture, migrations, subject, tree, user_id};
+use crate::scene::{fixture, limited, migrations, subject, tree, user_id};
 
 /// The lists of all modules.
 const LISTS: &[&[&str]] = &[
@@ -186,5 +186,15 @@ async fn an_owner_gets_rows_out_of_every_list() {
         attempt(store.clone(), crate::scene::owner())
             .await
             .unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+    // A credential of the same owner that is limited to other objects gets nothing out of any of them.
+    let elsewhere = AllowList::parse(&[format!("*:{}", uuid::Uuid::from_u128(0xe15e))]).unwrap();
+    let roles = ["owner", "member"];
+    let limited = limited(user_id(900), &roles, Scope::all().narrowed_to(&elsewhere));
+    let mut lists = Lists(Vec::new());
+    visit_all(&mut lists);
+    for (name, attempt) in lists.0 {
+        let outcome = attempt(store.clone(), Arc::clone(&limited)).await;
+        assert_eq!(outcome, Err("nothing".to_owned()), "{name}: the allow list is not looked at");
     }
 }
