@@ -25,7 +25,7 @@ use crate::error::Source;
 use crate::metrics::Metrics;
 use crate::patience::{self, outlast};
 use crate::stack::postgres::STATEMENT_DEADLINE;
-use crate::stack::{Authz, Crypt, Full, Postgres};
+use crate::stack::{Authz, Crypt, Full, Judge, Postgres};
 use crate::{Error, dbcrypt, migrate};
 
 /// How long a request waits for a free connection before it is answered 503.
@@ -117,14 +117,15 @@ impl Full {
             rng: Arc::clone(&options.rng),
             deadline: STATEMENT_DEADLINE,
         };
-        Ok(Authz(Crypt { inner: postgres, ring, rng: options.rng }))
+        let judge = Judge::new(registry).map_err(|source| ConnectError::Setup(Box::new(source)))?;
+        Ok(Authz { inner: Crypt { inner: postgres, ring, rng: options.rng }, judge })
     }
 
     /// With another deadline of statements than 30 seconds. The server gives a statement up after 30 seconds in
     /// any case; a shorter deadline is about servers that cannot be reached any more.
     #[must_use]
     pub fn with_statement_deadline(mut self, deadline: Duration) -> Self {
-        self.0.inner.deadline = deadline;
+        self.inner.inner.deadline = deadline;
         self
     }
 
@@ -135,12 +136,12 @@ impl Full {
     pub async fn ping(&self) -> Result<Duration, Error> {
         let started = Instant::now();
         let answer = tokio::time::timeout(Duration::from_secs(5), async {
-            let mut conn = self.0.inner.pool.get().await.map_err(Error::unavailable)?;
+            let mut conn = self.inner.inner.pool.get().await.map_err(Error::unavailable)?;
             crate::stack::postgres::ping(&mut conn).await
         });
         let answer = answer.await.map_err(Error::unavailable).flatten();
         if answer.is_err() {
-            self.0.inner.forget_idle();
+            self.inner.inner.forget_idle();
         }
         answer.map(|()| started.elapsed())
     }

@@ -26,6 +26,7 @@ mod migrate;
 mod patience;
 mod pk;
 mod query;
+mod recorder;
 mod rows;
 #[rustfmt::skip]
 #[expect(clippy::doc_markdown, reason = "generated from the migrations")]
@@ -52,8 +53,11 @@ pub use error::{Denial, Error, Source};
 pub use patience::outlast;
 pub use pk::Pk;
 pub use query::{Access, Call, Change, Check, Db, Fut, Permit, Query, check};
+pub use recorder::Recorder;
 pub use sealed::{Keys, Sealed, SealedColumn, SealedPair, SealedText};
-pub use stack::{Authz, Crypt, Full, Isolation, Postgres, Store, Transient, Tx, TxBody, TxOptions};
+pub use stack::{
+    Authz, Crypt, Full, Isolation, Judge, Postgres, Store, Transient, Tx, TxBody, TxOptions,
+};
 
 /// Lists the queries of a module, so that tools and tests can go through all of them.
 macro_rules! queries {

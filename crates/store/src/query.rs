@@ -22,9 +22,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use diesel_async::AsyncPgConnection;
-use rbac::{Action, Object, Resource, RowFilter, Subject};
+use rbac::{Acl, Action, Object, Resource, RowFilter, Subject};
 
 use crate::Error;
+use crate::recorder::Recorder;
 use crate::rows::Rows;
 use crate::sealed::Keys;
 
@@ -83,16 +84,32 @@ impl<Q: Query> fmt::Debug for Access<Q> {
 }
 
 /// One question to the authorizer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Check {
     pub(crate) action: Action,
     pub(crate) object: Object<'static>,
+    acl: Option<Acl>,
 }
 
 /// Asks whether the subject may do `action` to `object`.
 #[must_use]
 pub const fn check(action: Action, object: Object<'static>) -> Check {
-    Check { action, object }
+    Check { action, object, acl: None }
+}
+
+impl Check {
+    /// The object has this access control list.
+    #[must_use]
+    pub fn shared(self, acl: Acl) -> Self {
+        Self { acl: Some(acl), ..self }
+    }
+
+    pub(crate) fn object(&self) -> Object<'_> {
+        match &self.acl {
+            Some(acl) => self.object.acl(acl),
+            None => self.object,
+        }
+    }
 }
 
 /// Proof that access was decided. Made in one place (`stack/authz.rs`), used up by one run.
@@ -117,13 +134,20 @@ impl<Q> Permit<Q> {
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     pub(crate) subject: &'a Arc<Subject>,
+    pub(crate) recorder: Option<&'a Arc<Recorder>>,
 }
 
 impl<'a> Call<'a> {
     /// On behalf of `subject`.
     #[must_use]
     pub const fn by(subject: &'a Arc<Subject>) -> Self {
-        Self { subject }
+        Self { subject, recorder: None }
+    }
+
+    /// With somebody who notes what is decided.
+    #[must_use]
+    pub const fn noted_by(self, recorder: Option<&'a Arc<Recorder>>) -> Self {
+        Self { recorder, ..self }
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod authz;
 pub(crate) mod crypt;
+mod judge;
 pub(crate) mod postgres;
 mod tx;
 
@@ -13,6 +14,7 @@ use std::future::Future;
 
 pub use authz::Authz;
 pub use crypt::Crypt;
+pub use judge::Judge;
 pub use postgres::Postgres;
 pub(crate) use tx::Session;
 pub use tx::{Isolation, Transient, Tx, TxBody, TxOptions};

@@ -1,20 +1,32 @@
 use std::sync::Arc;
 
-use rbac::{Action, Subject};
+use rbac::{Action, Object, Subject};
 
-use super::{Layer, Store, Work};
+use super::{Judge, Layer, Store, Work};
 use crate::Error;
-use crate::error::Denial;
-use crate::query::{Access, Call, Check, Db, Fut, Permit, Query};
+use crate::query::{Access, Call, Db, Fut, Permit, Query};
+use crate::recorder::Recorder;
 
 /// Decides whether a query may run, and mints its permit.
 #[derive(Clone, Debug)]
-pub struct Authz<S>(pub(crate) S);
+pub struct Authz<S> {
+    pub(crate) inner: S,
+    pub(crate) judge: Judge,
+}
+
+impl<S> Authz<S> {
+    /// Whether the caller may do `action` to `object`, for those who ask without running a query. Counted and
+    /// noted like the decisions about queries; a refusal is the caller's to log.
+    #[must_use]
+    pub fn allows(&self, call: Call<'_>, action: Action, object: &Object<'_>) -> bool {
+        self.judge.allows(call, action, object)
+    }
+}
 
 impl<S: Layer> Store for Authz<S> {
     async fn run<Q: Query>(&self, call: Call<'_>, query: Q) -> Result<Q::Out, Error> {
-        let guarded = Guarded::decide(call, query)?;
-        self.0.exec(guarded).await
+        let guarded = Guarded::decide(&self.judge, call, query)?;
+        self.inner.exec(guarded).await
     }
 }
 
@@ -22,17 +34,25 @@ impl<S: Layer> Store for Authz<S> {
 pub(crate) struct Guarded<Q: Query> {
     query: Q,
     access: Access<Q>,
+    judge: Judge,
     subject: Arc<Subject>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl<Q: Query> Guarded<Q> {
     /// Everything that can be decided without the database is decided here.
-    pub(crate) fn decide(call: Call<'_>, query: Q) -> Result<Self, Error> {
+    pub(crate) fn decide(judge: &Judge, call: Call<'_>, query: Q) -> Result<Self, Error> {
         let access = query.access();
         if let Access::Before(checks) = &access {
-            check_all(call.subject, checks)?;
+            judge.check_all(call, checks)?;
         }
-        Ok(Self { query, access, subject: Arc::clone(call.subject) })
+        Ok(Self {
+            query,
+            access,
+            judge: judge.clone(),
+            subject: Arc::clone(call.subject),
+            recorder: call.recorder.cloned(),
+        })
     }
 }
 
@@ -45,35 +65,23 @@ impl<Q: Query> Work for Guarded<Q> {
     }
 
     fn perform<'a>(&'a self, db: &'a mut Db<'_>) -> Fut<'a, Q::Out> {
-        let (query, subject) = (&self.query, &self.subject);
+        let (query, judge) = (&self.query, &self.judge);
+        let call = Call::by(&self.subject).noted_by(self.recorder.as_ref());
         match self.access {
             Access::Before(_) | Access::Open(_) => query.run(db, Permit::mint(None)),
             Access::Rows(resource, action) => {
-                query.run(db, Permit::mint(Some(subject.row_filter(action, resource))))
+                query.run(db, Permit::mint(Some(judge.filter(call, action, resource))))
             }
             Access::Load(load) => Box::pin(async move {
                 let checks = load(query, db).await?;
-                check_all(subject, &checks)?;
+                judge.check_all(call, &checks)?;
                 query.run(db, Permit::mint(None)).await
             }),
             Access::After(object_of) => Box::pin(async move {
                 let out = query.run(db, Permit::mint(None)).await?;
-                check_all(subject, &object_of(&out))?;
+                judge.check_all(call, &object_of(&out))?;
                 Ok(out)
             }),
         }
     }
-}
-
-fn check_all(subject: &Subject, checks: &[Check]) -> Result<(), Error> {
-    for Check { action, object } in checks {
-        if subject.authorize(*action, object).is_err() {
-            return Err(Error::Denied(Denial {
-                action: *action,
-                resource: object.resource(),
-                readable: subject.authorize(Action::Read, object).is_ok(),
-            }));
-        }
-    }
-    Ok(())
 }

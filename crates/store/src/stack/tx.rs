@@ -12,10 +12,11 @@ use tokio::time::{Instant, timeout};
 
 use super::authz::Guarded;
 use super::postgres::{close, roll_back, settle};
-use super::{Full, Layer as _, Work as _};
+use super::{Full, Judge, Layer as _, Work as _};
 use crate::Error;
 use crate::metrics::Metrics;
 use crate::query::{Call, Db, Query};
+use crate::recorder::Recorder;
 use crate::sealed::Keys;
 
 /// Tries of a transaction that lost against a concurrent one, the first included.
@@ -137,6 +138,8 @@ pub struct Tx {
     /// Whether the database went away under it.
     lost: bool,
     subject: Arc<Subject>,
+    recorder: Option<Arc<Recorder>>,
+    judge: Judge,
 }
 
 impl fmt::Debug for Tx {
@@ -151,8 +154,8 @@ impl Tx {
     /// # Errors
     /// As [`Store::run`](super::Store::run).
     pub async fn run<Q: Query>(&mut self, query: Q) -> Result<Q::Out, Error> {
-        let subject = Arc::clone(&self.subject);
-        self.run_by(Call::by(&subject), query).await
+        let (subject, recorder) = (Arc::clone(&self.subject), self.recorder.clone());
+        self.run_by(Call::by(&subject).noted_by(recorder.as_ref()), query).await
     }
 
     /// Runs one query on behalf of another subject: a system actor inside a user's transaction.
@@ -160,7 +163,7 @@ impl Tx {
     /// # Errors
     /// As [`Store::run`](super::Store::run).
     pub async fn run_by<Q: Query>(&mut self, call: Call<'_>, query: Q) -> Result<Q::Out, Error> {
-        let guarded = Guarded::decide(call, query)?;
+        let guarded = Guarded::decide(&self.judge, call, query)?;
         let started = Instant::now();
         let session = &mut self.session;
         if session.hung {
@@ -231,19 +234,25 @@ impl Full {
         let mut attempt = 1;
         loop {
             let started = Instant::now();
-            let session = self.0.session().await?;
+            let session = self.inner.session().await?;
             let metrics = session.metrics.clone();
-            let mut tx = Tx { session, lost: false, subject: Arc::clone(call.subject) };
+            let mut tx = Tx {
+                session,
+                lost: false,
+                subject: Arc::clone(call.subject),
+                recorder: call.recorder.cloned(),
+                judge: self.judge.clone(),
+            };
             if let Err(error) = tx.begin(options).await {
                 tx.give_back();
-                self.0.inner.forget_idle();
+                self.inner.inner.forget_idle();
                 return Err(error.into());
             }
             let outcome = body(&mut tx).await;
             let outcome = tx.settle(outcome).await;
             metrics.transaction(options.name, started.elapsed(), outcome.is_ok());
             if tx.give_back() {
-                self.0.inner.forget_idle();
+                self.inner.inner.forget_idle();
             }
             match outcome {
                 Err(error) if error.is_transient() && attempt < ATTEMPTS => {
