@@ -306,6 +306,7 @@ fn intern(tables: &mut Vec<OrgGrants>, table: &OrgGrants) -> usize {
 mod tests {
     use super::*;
     use crate::role::PermissionLists;
+    use crate::{Action, Level, Resource};
     use uuid::Uuid;
 
     fn me() -> SubjectBuilder {
@@ -390,6 +391,37 @@ mod tests {
         assert_eq!(subject.organizations().count(), 100);
         assert_eq!(subject.role_tables.len(), 1);
         assert_eq!(subject.scope_tables.len(), 1);
+    }
+
+    #[test]
+    fn organizations_with_some_roles_in_common_keep_their_own() {
+        let access = "organization-workspace-access";
+        let admin = "organization-admin";
+        let ban = "organization-workspace-creation-ban";
+        let sets: [&[&str]; 6] =
+            [&[], &[access], &[admin], &[access, admin], &[access, ban], &[ban]];
+        let hold = |me: SubjectBuilder, n: u128, set: &[&str]| {
+            let me = me.membership(org(n), Sharing::None, false);
+            set.iter().fold(me, |me, role| me.org_role(org(n), role))
+        };
+        let compiled =
+            |me: SubjectBuilder| me.scope(Scope::all()).compile(&Catalog::default()).unwrap();
+        let all = (2..).zip(sets).fold(me(), |me, (n, set)| hold(me, n, set));
+        let all = compiled(all);
+        for (n, set) in (2..).zip(sets) {
+            let alone = compiled(hold(me(), n, set));
+            for resource in Resource::ALL {
+                for action in Action::ALL {
+                    for level in [Level::Org, Level::Member] {
+                        assert_eq!(
+                            all.vote_at(level, org(n), resource, action),
+                            alone.vote_at(level, org(n), resource, action),
+                            "{resource}:{action} of {set:?} at {level:?}"
+                        );
+                    }
+                }
+            }
+        }
     }
 
     #[test]
