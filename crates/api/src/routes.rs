@@ -15,7 +15,7 @@ use crate::cx::precheck;
 use crate::json::answer;
 use crate::{
     ai_providers, api_keys, audit_logs, daemon, deployment, gateway, gateway_keys, interceptions,
-    sessions, users,
+    organizations, sessions, users,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -29,6 +29,8 @@ use crate::{
         (name = "AI gateway", description = "What the gateway recorded."),
         (name = "Audit"),
         (name = "General"),
+        (name = "Members", description = "Roles and who holds them."),
+        (name = "Organizations"),
         (name = "Users"),
     )
 )]
@@ -50,6 +52,7 @@ fn documented() -> Routes {
         .merge(deployment::api_routes())
         .merge(users::routes())
         .merge(api_keys::routes())
+        .merge(organizations::routes())
         .nest("/ai/providers", ai_providers::routes())
         .merge(audit_logs::routes())
         .nest("/aibridge", recorded())
