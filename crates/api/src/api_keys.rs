@@ -41,7 +41,7 @@ pub(crate) fn routes() -> Routes {
     responses((status = 201, body = sdk::GenerateApiKeyResponse), (status = 403, body = sdk::Response))
 )]
 async fn create_key(cx: Cx, Path(user): Path<String>) -> ApiResult<Response> {
-    let user = cx.user(&user).await?;
+    let user = owner(&cx, &user).await?;
     let lifetime = lifetime(&cx, &user, 0)?;
     let grant = Grant {
         // A key can never reach further than the key that asks for it.
@@ -67,17 +67,17 @@ async fn create_token(
     Path(user): Path<String>,
     Body(req): Body<sdk::CreateTokenRequest>,
 ) -> ApiResult<Response> {
-    let user = cx.user(&user).await?;
+    let user = owner(&cx, &user).await?;
     let lifetime = lifetime(&cx, &user, req.lifetime)?;
     let scopes = scopes(&req)?;
     let allow_list = AllowList::from_request(&req.allow_list)
-        .map_err(|error| ApiError::bad_request(REFUSED, error.to_string()))?;
+        .map_err(|error| refused("allow_list", error.to_string()))?;
     within_own_reach(&cx, &scopes, &allow_list)?;
     let token_name = match req.token_name.trim() {
         "" => format!("token-{}", cx.app.rng.alphanumeric(8).to_lowercase()),
         name if name.chars().count() > TOKEN_NAME_MAX => {
             let detail = format!("token_name must have at most {TOKEN_NAME_MAX} characters");
-            return Err(ApiError::bad_request(REFUSED, detail));
+            return Err(refused("token_name", detail));
         }
         name => name.to_owned(),
     };
@@ -117,13 +117,34 @@ async fn issue(cx: &Cx, grant: Grant) -> ApiResult<Response> {
     Ok(response)
 }
 
+/// 400 that names the field.
+fn refused(field: &str, detail: impl Into<String>) -> ApiError {
+    ApiError::bad_field(REFUSED, field, detail)
+}
+
+/// Whose key is to be made. Users that are part of the deployment have none.
+async fn owner(cx: &Cx, user: &str) -> ApiResult<User> {
+    let user = cx.user(user).await?;
+    if user.is_system {
+        return Err(beyond("A user that is part of the deployment has no keys."));
+    }
+    Ok(user)
+}
+
 fn lifetime(cx: &Cx, user: &User, nanos: i64) -> ApiResult<Duration> {
     let refused = |detail: String| {
-        Err(ApiError::bad_request("Failed to validate create API key request.", detail))
+        let message = "Failed to validate create API key request.";
+        Err(ApiError::bad_field(message, "lifetime", detail))
     };
     let max = max_lifetime(cx, user);
+    // A key with limits must not live on in keys that it made.
+    let left = (!is_unlimited(cx))
+        .then(|| Duration::try_from(cx.caller.key.expires_at - cx.now).unwrap_or_default());
     let wanted = match nanos {
-        0 => return Ok(cx.app.settings.default_token_lifetime.min(max)),
+        0 => {
+            let default = cx.app.settings.default_token_lifetime.min(max);
+            return Ok(left.map_or(default, |left| default.min(left)));
+        }
         ..0 => return refused("lifetime must be positive number greater than 0".to_owned()),
         nanos => Duration::from_nanos(nanos.unsigned_abs()),
     };
@@ -133,7 +154,16 @@ fn lifetime(cx: &Cx, user: &User, nanos: i64) -> ApiResult<Duration> {
     if wanted > max {
         return refused(format!("lifetime must be less than {} hours", max.as_secs() / 3600));
     }
+    if left.is_some_and(|left| wanted > left) {
+        return Err(beyond("The new key would live longer than the key that asks for it."));
+    }
     Ok(wanted)
+}
+
+/// Whether the caller's key may do all that its user may.
+fn is_unlimited(cx: &Cx) -> bool {
+    let own = cx.subject().scope();
+    own.names().contains(&ScopeName::All) && own.allow_list().is_everything()
 }
 
 fn max_lifetime(cx: &Cx, user: &User) -> Duration {
@@ -145,19 +175,17 @@ fn max_lifetime(cx: &Cx, user: &User) -> Duration {
 }
 
 fn scopes(req: &sdk::CreateTokenRequest) -> ApiResult<Vec<ScopeName>> {
-    let named: Vec<&str> = if !req.scopes.is_empty() {
-        req.scopes.iter().map(String::as_str).collect()
+    let (field, named): (_, Vec<&str>) = if !req.scopes.is_empty() {
+        ("scopes", req.scopes.iter().map(String::as_str).collect())
     } else if req.scope.is_empty() {
-        vec!["coder:all"]
+        ("scope", vec!["coder:all"])
     } else {
-        vec![&req.scope]
+        ("scope", vec![&req.scope])
     };
     let mut scopes = Vec::with_capacity(named.len());
     for name in named {
-        let scope = ScopeName::parse_public(name).map_err(|_| {
-            let detail = format!("invalid or unsupported API key scope: \"{name}\"");
-            ApiError::bad_request(REFUSED, detail)
-        })?;
+        let scope =
+            ScopeName::parse_public(name).map_err(|error| refused(field, error.to_string()))?;
         if !scopes.contains(&scope) {
             scopes.push(scope);
         }
@@ -169,20 +197,22 @@ fn scopes(req: &sdk::CreateTokenRequest) -> ApiResult<Vec<ScopeName>> {
 fn within_own_reach(cx: &Cx, scopes: &[ScopeName], allow_list: &AllowList) -> ApiResult<()> {
     let own = cx.subject().scope();
     let covered = scopes.iter().all(|scope| rbac::Scope::covers(own.names(), *scope));
-    let listed = own.allow_list().is_everything()
-        || (&allow_list.intersect(own.allow_list()) == allow_list
-            && !allow_list.entries().is_empty());
-    if covered && listed {
+    if covered && own.allow_list().covers(allow_list) {
         return Ok(());
     }
-    Err(ApiError::Answer {
+    Err(beyond("The new key would reach further than the key that asks for it."))
+}
+
+/// 403 with the reason.
+fn beyond(detail: &str) -> ApiError {
+    ApiError::Answer {
         status: StatusCode::FORBIDDEN,
         body: sdk::Response {
             message: REFUSED.to_owned(),
-            detail: "The new key would reach further than the key that asks for it.".to_owned(),
+            detail: detail.to_owned(),
             validations: Vec::new(),
         },
-    })
+    }
 }
 
 /// Tokens of a user, or of everybody that the caller may read.

@@ -71,6 +71,20 @@ impl ApiError {
         }
     }
 
+    /// 400 for one field, with the same words as detail for those who show no validations.
+    pub(crate) fn bad_field(
+        message: impl Into<String>,
+        field: &str,
+        detail: impl Into<String>,
+    ) -> Self {
+        let detail = detail.into();
+        let validations = vec![Validation { field: field.to_owned(), detail: detail.clone() }];
+        Self::Answer {
+            status: StatusCode::BAD_REQUEST,
+            body: sdk::Response { message: message.into(), detail, validations },
+        }
+    }
+
     pub(crate) fn invalid(validations: Vec<Validation>) -> Self {
         Self::invalid_as("Validation failed.", validations)
     }

@@ -37,18 +37,40 @@ async fn a_token_is_shown_once_listed_and_deleted() {
 async fn bad_tokens_are_refused_with_the_reason() {
     let (_app, owner) = TestApp::new().await;
     let hour = 3_600_000_000_000_i64;
-    for (body, status, detail) in [
-        (json!({ "lifetime": -1 }), StatusCode::BAD_REQUEST, "lifetime must be positive"),
-        (json!({ "lifetime": 1 }), StatusCode::BAD_REQUEST, "nanoseconds"),
-        (json!({ "lifetime": 169 * hour }), StatusCode::BAD_REQUEST, "less than 168 hours"),
-        (json!({ "scopes": ["nonsense"] }), StatusCode::BAD_REQUEST, "scope: \"nonsense\""),
-        (json!({ "scope": "audit_log:read" }), StatusCode::BAD_REQUEST, "audit_log:read"),
-        (json!({ "allow_list": ["workspace"] }), StatusCode::BAD_REQUEST, "want <type>:<id>"),
-        (json!({ "token_name": "x".repeat(65) }), StatusCode::BAD_REQUEST, "64 characters"),
+    let unsupported = "invalid or unsupported API key scope: ";
+    for (body, field, detail) in [
+        (json!({ "lifetime": -1 }), "lifetime", "lifetime must be positive"),
+        (json!({ "lifetime": 1 }), "lifetime", "nanoseconds"),
+        (json!({ "lifetime": 169 * hour }), "lifetime", "less than 168 hours"),
+        (json!({ "scopes": ["nonsense"] }), "scopes", &format!("{unsupported}\"nonsense\"")),
+        (json!({ "scopes": [""] }), "scopes", &format!("{unsupported}\"\"")),
+        (json!({ "scopes": ["all", "*:*"] }), "scopes", &format!("{unsupported}\"*:*\"")),
+        (json!({ "scopes": ["no_user_data"] }), "scopes", "no_user_data"),
+        (json!({ "scope": "audit_log:read" }), "scope", "audit_log:read"),
+        (json!({ "scope": "x".repeat(1000) }), "scope", &format!("\"{}\"", "x".repeat(64))),
+        (
+            json!({ "allow_list": ["workspace"] }),
+            "allow_list",
+            "invalid allow_list entry \"workspace\": want <type>:<id>",
+        ),
+        (json!({ "allow_list": ["task:*"] }), "allow_list", "unknown resource type \"task\""),
+        (
+            json!({ "allow_list": ["workspace:w1"] }),
+            "allow_list",
+            "invalid workspace ID (must be UUID): \"w1\"",
+        ),
+        (
+            json!({ "allow_list": vec!["*:*"; 129] }),
+            "allow_list",
+            "allow_list has 129 entries; max allowed is 128",
+        ),
+        (json!({ "token_name": "x".repeat(65) }), "token_name", "64 characters"),
     ] {
         let (seen, answer) = owner.post("/users/me/keys/tokens", &body).await;
-        assert_eq!(seen, status, "{body}");
+        assert_eq!(seen, StatusCode::BAD_REQUEST, "{body}");
         assert!(answer["detail"].as_str().unwrap().contains(detail), "{body}: {answer}");
+        assert_eq!(answer["validations"][0]["field"], field, "{answer}");
+        assert_eq!(answer["validations"][0]["detail"], answer["detail"]);
     }
     owner.token("twice").await;
     let (status, answer) =
@@ -117,4 +139,122 @@ async fn an_expired_token_stays_listed_on_request() {
     let (status, answer) = owner.get("/users/me/keys/tokens?include_expired=maybe").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(answer["validations"][0]["field"], "include_expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scopes_are_stored_by_their_canonical_names_and_lists_without_repetition() {
+    let (_app, owner) = TestApp::new().await;
+    let (a, b) = ("0a000000-0000-4000-8000-000000000001", "0b000000-0000-4000-8000-000000000002");
+    for (position, (body, scopes, scope, allow_list)) in [
+        (json!({}), json!(["coder:all"]), "all", json!(["*:*"])),
+        (json!({ "scope": "all" }), json!(["coder:all"]), "all", json!(["*:*"])),
+        (
+            json!({ "scope": "application_connect", "allow_list": [] }),
+            json!(["coder:application_connect"]),
+            "application_connect",
+            json!(["*:*"]),
+        ),
+        (
+            json!({ "scope": "all", "scopes": ["coder:workspaces.access", "user:*", "user:*"] }),
+            json!(["coder:workspaces.access", "user:*"]),
+            "",
+            json!(["*:*"]),
+        ),
+        (
+            json!({ "scopes": ["all", "application_connect", "coder:all", "task:read"] }),
+            json!(["coder:all", "coder:application_connect", "task:read"]),
+            "application_connect",
+            json!(["*:*"]),
+        ),
+        (
+            json!({ "allow_list": [
+                format!(" Workspace:{} ", b.to_uppercase()), format!("template:{a}"), "template:*",
+                format!("*:{a}"), format!("workspace:{b}"),
+            ] }),
+            json!(["coder:all"]),
+            "all",
+            json!([format!("*:{a}"), "template:*", format!("workspace:{b}")]),
+        ),
+        (
+            json!({ "allow_list": ["workspace:*", "*:*"] }),
+            json!(["coder:all"]),
+            "all",
+            json!(["*:*"]),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = body;
+        body["token_name"] = json!(format!("t{position}"));
+        let (status, answer) = owner.post("/users/me/keys/tokens", &body).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}: {answer}");
+        let (_, key) = owner.get(&format!("/users/me/keys/tokens/t{position}")).await;
+        assert_eq!(
+            json!([key["scopes"], key["scope"], key["allow_list"]]),
+            json!([scopes, scope, allow_list]),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_key_makes_no_key_that_outlives_it() {
+    let (app, owner) = TestApp::new().await;
+    let hour = 3_600_000_000_000_i64;
+    let body = json!({ "scopes": ["api_key:*"], "lifetime": 2 * hour });
+    let (_, answer) = owner.post("/users/me/keys/tokens", &body).await;
+    let narrow = app.session(answer["key"].as_str().unwrap());
+    let ask = |lifetime: i64, name: &'static str| json!({ "scopes": ["api_key:read"], "lifetime": lifetime, "token_name": name });
+    let (status, answer) = narrow.post("/users/me/keys/tokens", &ask(3 * hour, "long")).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let told = "The new key would live longer than the key that asks for it.";
+    assert_eq!(answer["detail"], told);
+    for (lifetime, name, most) in [(hour, "short", 3_600), (0, "default", 7_200)] {
+        let (status, answer) = narrow.post("/users/me/keys/tokens", &ask(lifetime, name)).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        let (_, key) = owner.get(&format!("/users/me/keys/tokens/{name}")).await;
+        let seconds = key["lifetime_seconds"].as_i64().unwrap();
+        assert!(seconds <= most && seconds > most - 60, "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_the_deployment_have_no_keys() {
+    let (app, owner) = TestApp::new().await;
+    app.user("robot", &[]).await;
+    app.db.sql("UPDATE users SET is_system = true WHERE username = 'robot'").await.unwrap();
+    for path in ["/users/robot/keys/tokens", "/users/robot/keys"] {
+        let (status, answer) = owner.post(path, &json!({})).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_of_scopes_is_open_to_everybody() {
+    let app = TestApp::empty().await;
+    let (status, answer) = app.anonymous().get("/auth/scopes").await;
+    assert_eq!(status, StatusCode::OK);
+    let names: Vec<&str> =
+        answer["external"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let mut wanted = vec![
+        "coder:all coder:apikeys.manage_self coder:application_connect coder:templates.author",
+        "coder:templates.build coder:workspaces.access coder:workspaces.create",
+        "coder:workspaces.delete coder:workspaces.operate",
+        "workspace:* workspace:application_connect workspace:create workspace:delete workspace:read",
+        "workspace:ssh workspace:start workspace:stop workspace:update",
+        "template:* template:create template:delete template:read template:update template:use",
+        "api_key:* api_key:create api_key:delete api_key:read api_key:update",
+        "file:* file:create file:read user:* user:read user:read_personal user:update_personal",
+        "user_secret:* user_secret:create user_secret:delete user_secret:read user_secret:update",
+        "user_skill:* user_skill:create user_skill:delete user_skill:read user_skill:update",
+        "organization:* organization:delete organization:read organization:update",
+        "task:* task:create task:delete task:read task:update",
+    ]
+    .into_iter()
+    .flat_map(str::split_whitespace)
+    .collect::<Vec<_>>();
+    wanted.sort_unstable();
+    assert_eq!(names, wanted);
+    assert_eq!(answer.as_object().unwrap().len(), 1);
 }

@@ -202,6 +202,15 @@ impl AllowList {
         )
     }
 
+    /// Whether every entry of `other` is within one entry of this list, so that `other` reaches no further.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let within = |wanted: &AllowEntry| {
+            self.entries.iter().any(|own| own.intersect(*wanted) == Some(*wanted))
+        };
+        other.entries.iter().all(within)
+    }
+
     /// Whether the object is listed. An object without id is listed by wildcards only.
     #[must_use]
     pub fn contains(&self, resource: Resource, id: Option<Uuid>) -> bool {
@@ -330,6 +339,23 @@ mod tests {
     }
 
     #[test]
+    fn a_list_covers_what_reaches_no_further() {
+        for (own, wanted, covered) in [
+            (&["*:*"][..], &["workspace:*", "*:$a"][..], true),
+            (&["workspace:*"], &["workspace:$a"], true),
+            (&["*:$a"], &["workspace:$a"], true),
+            (&["*:$a", "workspace:*"], &["*:$a"], true),
+            (&["workspace:$a"], &["workspace:$b"], false),
+            (&["workspace:$a"], &["workspace:*"], false),
+            (&["workspace:$a"], &["*:$a"], false),
+            (&["workspace:*"], &["*:*"], false),
+        ] {
+            assert_eq!(list(own).covers(&list(wanted)), covered, "{own:?} {wanted:?}");
+        }
+        assert!(!AllowList::nothing().covers(&AllowList::everything()));
+    }
+
+    #[test]
     fn ids_of_a_kind_include_those_of_any_kind() {
         let listed = list(&["workspace:$b", "*:$a", "file:*"]);
         let ids: Vec<Uuid> = vec![A.parse().unwrap(), B.parse().unwrap()];
@@ -375,7 +401,11 @@ mod tests {
             });
             prop_assert_eq!(by_ids, a);
             let texts: Vec<String> = one.entries().iter().map(ToString::to_string).collect();
-            prop_assert_eq!(AllowList::parse(&texts), Ok(one));
+            prop_assert_eq!(AllowList::parse(&texts), Ok(one.clone()));
+            if one.covers(&other) {
+                prop_assert!(!b || a, "{} reaches further than {}", other, one);
+            }
+            prop_assert!(one.covers(&one) && one.covers(&one.intersect(&other)));
         }
 
         #[test]
