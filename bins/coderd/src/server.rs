@@ -160,6 +160,7 @@ fn settings(options: &Options, access_url: &Url, deployment_id: String) -> api::
             config::SameSite::None => "none",
         },
         gateway_enabled: options.gateway.enabled,
+        record_authz_checks: cfg!(debug_assertions) || options.security.record_authz_checks,
     }
 }
 

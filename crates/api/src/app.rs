@@ -20,6 +20,7 @@ use crate::gateway::{self, ProviderFeed, StoreSink};
 
 /// What the deployment was told about itself.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one independent switch each")]
 pub struct Settings {
     /// Where people and clients find this deployment.
     pub access_url: Url,
@@ -43,6 +44,8 @@ pub struct Settings {
     pub same_site: &'static str,
     /// Whether the gateway answers; otherwise its routes are 404.
     pub gateway_enabled: bool,
+    /// Whether requests may ask for the decisions that were taken for them. For development.
+    pub record_authz_checks: bool,
 }
 
 /// All that handlers share. Cheap to clone.

@@ -79,8 +79,8 @@ async fn list_audit_logs(
 /// Refuses those who may read no part of the log, before the database is asked anything.
 fn allowed(cx: &Cx) -> ApiResult<()> {
     let log = Object::new(Resource::AuditLog);
-    let may = |object: &Object<'_>| cx.subject().authorize(Action::Read, object).is_ok();
-    if may(&log) || may(&log.any_org()) {
+    let anywhere = cx.app.store.allows(cx.call(), Action::Read, &log);
+    if anywhere || cx.allows(Action::Read, &log.any_org()) {
         return Ok(());
     }
     let denial = Denial { action: Action::Read, resource: Resource::AuditLog, readable: false };

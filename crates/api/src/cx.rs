@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use audit::{Auditable, Context};
 use authn::{Authenticated, Failure};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::USER_AGENT;
@@ -13,10 +13,10 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use httpmw::{ClientAddr, LogContext, RequestId};
 use ipnet::IpNet;
-use rbac::Subject;
+use rbac::{Action, Object, Subject};
 use stdx::ids;
 use store::users::{GetUser, GetUserByName, User};
-use store::{Call, Change, Error, Query, Store as _, Tx, TxBody, TxOptions};
+use store::{Call, Change, Error, Query, Recorder, Store as _, Tx, TxBody, TxOptions};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -100,6 +100,8 @@ pub(crate) struct Cx {
     pub(crate) origin: Origin,
     /// The instant of the request: everything in it happens at once.
     pub(crate) now: OffsetDateTime,
+    route: Option<MatchedPath>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl FromRequestParts<App> for Cx {
@@ -112,6 +114,8 @@ impl FromRequestParts<App> for Cx {
         Ok(Self {
             origin: Origin::of(&parts.headers, &parts.extensions),
             now: app.clock.now(),
+            route: parts.extensions.get().cloned(),
+            recorder: parts.extensions.get().cloned(),
             app: app.clone(),
             caller,
         })
@@ -124,7 +128,28 @@ impl Cx {
     }
 
     pub(crate) const fn call(&self) -> Call<'_> {
-        Call::by(&self.caller.subject)
+        Call::by(&self.caller.subject).noted_by(self.recorder.as_ref())
+    }
+
+    /// Whether the caller may do `action` to `object`; a refusal is logged. For what no query decides.
+    pub(crate) fn allows(&self, action: Action, object: &Object<'_>) -> bool {
+        let allowed = self.app.store.allows(self.call(), action, object);
+        if !allowed {
+            let subject = self.subject();
+            let roles: Vec<String> = subject.roles().map(ToString::to_string).collect();
+            tracing::warn!(
+                roles = roles.join(" "),
+                user_id = %subject.id(),
+                username = subject.name(),
+                scope = %subject.scope(),
+                route = self.route.as_ref().map(MatchedPath::as_str),
+                action = action.as_str(),
+                object_type = object.resource().as_str(),
+                object_id = object.object_id().map(tracing::field::display),
+                "unauthorized"
+            );
+        }
+        allowed
     }
 
     /// Runs one query on behalf of the caller.

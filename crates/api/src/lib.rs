@@ -9,11 +9,11 @@
 //! and a place for its records. Gateways in processes of their own get the same through [`daemon`].
 
 mod app;
+mod authz_checks;
 mod csrf;
 mod cx;
 mod error;
 mod json;
-mod organizations;
 mod paging;
 mod routes;
 mod rules;
@@ -22,6 +22,7 @@ mod search;
 mod ai_providers;
 mod api_keys;
 mod audit_logs;
+mod authcheck;
 mod daemon;
 mod deployment;
 mod gateway_keys;

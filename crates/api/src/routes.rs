@@ -14,8 +14,8 @@ use crate::csrf;
 use crate::cx::precheck;
 use crate::json::answer;
 use crate::{
-    ai_providers, api_keys, audit_logs, daemon, deployment, gateway, gateway_keys, interceptions,
-    organizations, sessions, users,
+    ai_providers, api_keys, audit_logs, authcheck, authz_checks, daemon, deployment, gateway,
+    gateway_keys, interceptions, sessions, users,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -28,9 +28,8 @@ use crate::{
         (name = "AI providers"),
         (name = "AI gateway", description = "What the gateway recorded."),
         (name = "Audit"),
+        (name = "Authorization"),
         (name = "General"),
-        (name = "Members", description = "Roles and who holds them."),
-        (name = "Organizations"),
         (name = "Users"),
     )
 )]
@@ -52,9 +51,9 @@ fn documented() -> Routes {
         .merge(deployment::api_routes())
         .merge(users::routes())
         .merge(api_keys::routes())
-        .merge(organizations::routes())
         .nest("/ai/providers", ai_providers::routes())
         .merge(audit_logs::routes())
+        .merge(authcheck::routes())
         .nest("/aibridge", recorded())
         .nest("/ai-gateway", recorded());
     for path in GATEWAY_KEYS {
@@ -77,6 +76,11 @@ pub(crate) fn router(app: &App) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), precheck))
         // Outside of it: a forged request does not even count as a use of the key.
         .layer(middleware::from_fn_with_state(app.clone(), csrf::guard));
+    let api = if app.settings.record_authz_checks {
+        api.layer(middleware::from_fn(authz_checks::record))
+    } else {
+        api
+    };
     Router::new()
         .merge(api)
         .merge(deployment::root_routes())

@@ -12,7 +12,6 @@ mod failure;
 mod issue;
 mod password;
 mod resolve;
-mod roles;
 mod subject;
 mod validate;
 

@@ -14,7 +14,6 @@ use store::{Call, Error, Full, Store as _, TxOptions};
 use time::OffsetDateTime;
 
 use crate::failure::Failure;
-use crate::roles::Roles;
 use crate::subject;
 
 /// How far a recorded use may lie behind: a write per request would cost more than the request.
@@ -48,7 +47,6 @@ pub struct Authn {
     pub(crate) clock: SharedClock,
     pub(crate) rng: SharedRng,
     rules: SessionRules,
-    roles: Roles,
 }
 
 impl fmt::Debug for Authn {
@@ -60,14 +58,14 @@ impl fmt::Debug for Authn {
 impl Authn {
     /// Checks credentials against `store`.
     #[must_use]
-    pub fn new(
+    pub const fn new(
         store: Full,
         catalog: Arc<Catalog>,
         clock: SharedClock,
         rng: SharedRng,
         rules: SessionRules,
     ) -> Self {
-        Self { store, catalog, clock, rng, rules, roles: Roles::default() }
+        Self { store, catalog, clock, rng, rules }
     }
 
     /// How sessions last.
@@ -126,10 +124,8 @@ impl Authn {
             },
             status => return Err(Failure::Inactive(status.to_owned())),
         }
-        let custom = self.roles.expand(&self.store, &self.catalog, &authorization.memberships);
-        let custom = custom.await.map_err(Failure::Store)?;
-        let subject = subject::compile(&self.catalog, &authorization, &custom, &key)
-            .map_err(Failure::Subject)?;
+        let subject =
+            subject::compile(&self.catalog, &authorization, &key).map_err(Failure::Subject)?;
         let key = self.note_use(key, now, from).await.map_err(Failure::Store)?;
         Ok(Authenticated { key, user, subject })
     }

@@ -7,11 +7,11 @@
 mod ai_providers;
 mod api_keys;
 mod audit;
+mod authcheck;
 mod deployment;
 mod gateway_keys;
 mod interceptions;
 mod response;
-mod roles;
 mod timestamp;
 mod users;
 
@@ -23,6 +23,10 @@ pub use api_keys::{
     ApiKey, ApiKeyWithOwner, CreateTokenRequest, GenerateApiKeyResponse, Scopes, TokenConfig,
 };
 pub use audit::{AuditAction, AuditDiffField, AuditLog, AuditLogResponse, MinimalOrganization};
+pub use authcheck::{
+    AuthorizationAnswers, AuthorizationCheck, AuthorizationExplanation, AuthorizationObject,
+    AuthorizationRequest, AuthorizationResponse, ExplainedAuthorizationResponse,
+};
 pub use deployment::{BuildInfo, Readiness, ReadinessCheck};
 pub use gateway_keys::{CreateGatewayKeyRequest, CreateGatewayKeyResponse, GatewayKey};
 pub use interceptions::{
@@ -30,21 +34,8 @@ pub use interceptions::{
     Thread, TokenUsage, TokenUsageSummary, ToolCall, ToolUsage, UserPrompt,
 };
 pub use response::{Response, Validation};
-pub use roles::{
-    AssignableRole, CustomRoleRequest, OrganizationMember, Permission, Role, UpdateRoles,
-    UpdateWorkspaceSharingSettings, UserRoles, WorkspaceSharingSettings,
-};
 pub use timestamp::Timestamp;
 pub use users::{
     AuthMethod, AuthMethods, CreateFirstUserRequest, CreateFirstUserResponse, GithubAuthMethod,
     LoginRequest, LoginResponse, MinimalUser, OidcAuthMethod, SlimRole, User,
 };
-
-/// Clients send `null` for a list or a text that they have none of.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: serde::Deserialize<'de> + Default,
-{
-    <Option<T> as serde::Deserialize>::deserialize(deserializer).map(Option::unwrap_or_default)
-}

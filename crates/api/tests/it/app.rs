@@ -172,6 +172,7 @@ async fn serve(
             secure_cookies: false,
             same_site: "lax",
             gateway_enabled: true,
+            record_authz_checks: false,
         },
         sliding_sessions: true,
         gateway: GatewaySettings::new(lifecycle.clone()),

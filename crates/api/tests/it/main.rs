@@ -4,12 +4,12 @@
 mod ai_providers;
 mod app;
 mod audit;
+mod authcheck;
 mod daemon;
 mod gateway;
 mod gateway_keys;
 mod interceptions;
 mod recording;
-mod roles;
 mod seeding;
 mod tokens;
 mod users;

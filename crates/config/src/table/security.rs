@@ -33,6 +33,12 @@ options! {
             name: "Enable Swagger Endpoint", env: "CODER_SWAGGER_ENABLE", flag: "swagger-enable",
             yaml: "enableSwagger", json: "swagger.enable",
         },
+        /// For development: answer requests that have the header `x-authz-checks: true` with the decisions that
+        /// were taken for them. They may name objects that the caller cannot see.
+        record_authz_checks: bool = "false" {
+            name: "Record Authorization Checks", env: "CODER_DANGEROUS_RECORD_AUTHZ_CHECKS",
+            flag: "dangerous-record-authz-checks", json: "dangerous.record_authz_checks", hidden: true,
+        },
         /// API requests per minute and user (or address, if nobody is logged in). Negative: no limit.
         api_rate_limit: i64 = "512" {
             name: "API Rate Limit", env: "CODER_API_RATE_LIMIT", flag: "api-rate-limit",

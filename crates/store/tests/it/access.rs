@@ -8,9 +8,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rbac::{AllowList, Scope, Subject};
 use store::{
-    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, custom_roles,
-    gateway_keys, interceptions, locks, members, organizations, pubsub, site_configs, system_roles,
-    users,
+    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, gateway_keys,
+    groups, interceptions, locks, organizations, pubsub, site_configs, users,
 };
 use testkit::TestDb;
 
@@ -22,15 +21,13 @@ const LISTS: &[&[&str]] = &[
     ai_providers::QUERIES,
     api_keys::QUERIES,
     audit_logs::QUERIES,
-    custom_roles::QUERIES,
     gateway_keys::QUERIES,
+    groups::QUERIES,
     interceptions::QUERIES,
     locks::QUERIES,
-    members::QUERIES,
     organizations::QUERIES,
     pubsub::QUERIES,
     site_configs::QUERIES,
-    system_roles::QUERIES,
     users::QUERIES,
 ];
 

@@ -3,11 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use rbac::{Action, Resource, RoleOptions, Sharing};
+use rbac::{Action, Resource};
 use serde_json::Value;
 use stdx::Secret;
 use stdx::ids::{
-    AuditId, CustomRoleId, GatewayKeyId, InterceptionId, OrganizationId, ProviderId, ProviderKeyId,
+    AuditId, GatewayKeyId, GroupId, InterceptionId, OrganizationId, ProviderId, ProviderKeyId,
     RequestId, UserId,
 };
 use store::ai_providers::{
@@ -21,28 +21,25 @@ use store::api_keys::{
 use store::audit_logs::{
     AuditLog, CountAuditLogs, InsertAuditLog, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
 };
-use store::custom_roles::{DeleteCustomRole, InsertCustomRole, ListCustomRoles, UpdateCustomRole};
 use store::gateway_keys::{
     DeleteGatewayKey, FindByHash, HashedGatewayKey, InsertGatewayKey, ListExisting,
     ListGatewayKeys, TouchGatewayKeys,
 };
+use store::groups::GetGroup;
 use store::interceptions::{
     CompareFacts, CountInterceptions, CountSessions, EnsurePartitions, Facts, GetSession,
     IngestFacts, ListClients, ListInterceptions, ListModels, ListProviderNames, ListSessions,
     ListThreads, Page, Session, SumTokenDetails, SweepOpen,
 };
 use store::locks::{Acquire, Lock, TryAcquire};
-use store::members::{GetMember, ListMemberships, UpdateMemberRoles};
 use store::organizations::{
-    GetByName, GetDefault, GetOrganization, InsertMember, InsertOrganization, ListByIds,
-    ListIdsOfUser, UpdateSharing,
+    GetByName, GetDefault, InsertMember, InsertOrganization, ListByIds, ListIdsOfUser,
 };
 use store::pubsub::{Channel, Publish};
 use store::site_configs::{DEPLOYMENT_ID, GetOrInsert};
-use store::system_roles::ReconcileSystemRoles;
 use store::users::{
     AnyExists, FindLogin, GetAuthorization, GetUser, GetUserByName, InsertUser, UpdateLastSeen,
-    UpdatePasswordHash, UpdateRoles, UpdateStatus, UserName,
+    UpdatePasswordHash, UpdateStatus, UserName,
 };
 use store::{Pk, Query, audit_logs, interceptions};
 use time::OffsetDateTime;
@@ -51,6 +48,7 @@ use uuid::Uuid;
 const USER: UserId = UserId::new(Uuid::from_u128(0x10000000_0000_4000_8000_000000000001));
 const ORGANIZATION: OrganizationId =
     OrganizationId::new(Uuid::from_u128(0x20000000_0000_4000_8000_000000000001));
+const GROUP: GroupId = GroupId::new(Uuid::from_u128(0x30000000_0000_4000_8000_000000000001));
 const PROVIDER: ProviderId =
     ProviderId::new(Uuid::from_u128(0x40000000_0000_4000_8000_000000000001));
 const KEY: ProviderKeyId =
@@ -83,7 +81,6 @@ pub(crate) trait Visitor {
 pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     users(visitor);
     organizations(visitor);
-    roles(visitor);
     api_keys(visitor);
     ai_providers(visitor);
     gateway_keys(visitor);
@@ -115,69 +112,12 @@ fn users(v: &mut impl Visitor) {
         Refusal::Inputs,
     );
     v.visit(UpdateStatus { id: USER, status: "active", now: NOW }, Refusal::Inputs);
-    let roles = vec!["owner".to_owned(), "auditor".to_owned()];
-    v.visit(
-        UpdateRoles { id: USER, roles, now: NOW },
-        Refusal::Row(Action::Assign, Resource::AssignRole),
-    );
     v.visit(UpdatePasswordHash { id: USER, hashed_password: String::new() }, Refusal::Inputs);
     v.visit(UpdateLastSeen { id: USER, now: NOW }, Refusal::Inputs);
     v.visit(GetAuthorization { id: USER }, Refusal::Inputs);
 }
 
-fn roles(v: &mut impl Visitor) {
-    let (id, name, display_name) =
-        (CustomRoleId::new(NEW), "new-role".to_owned(), "New".to_owned());
-    let grants = vec![(Action::Read, Resource::Group)];
-    v.visit(ListCustomRoles { organization_id: ORGANIZATION }, Refusal::Inputs);
-    v.visit(
-        InsertCustomRole {
-            id,
-            organization_id: ORGANIZATION,
-            name,
-            display_name: display_name.clone(),
-            grants: grants.clone(),
-            now: NOW,
-        },
-        Refusal::Inputs,
-    );
-    v.visit(
-        UpdateCustomRole {
-            organization_id: ORGANIZATION,
-            name: "key-keeper".to_owned(),
-            display_name,
-            grants,
-            now: NOW,
-        },
-        Refusal::Inputs,
-    );
-    v.visit(
-        DeleteCustomRole { organization_id: ORGANIZATION, name: "key-keeper".to_owned() },
-        Refusal::Inputs,
-    );
-    v.visit(GetMember { organization_id: ORGANIZATION, user_id: USER }, Refusal::Inputs);
-    v.visit(ListMemberships { user_id: USER }, Refusal::Inputs);
-    v.visit(
-        UpdateMemberRoles {
-            organization_id: ORGANIZATION,
-            user_id: USER,
-            roles: vec!["organization-admin".to_owned()],
-            now: NOW,
-        },
-        Refusal::Row(Action::Assign, Resource::AssignOrgRole),
-    );
-    v.visit(
-        ReconcileSystemRoles { organization_id: None, options: RoleOptions::default(), now: NOW },
-        Refusal::Inputs,
-    );
-}
-
 fn organizations(v: &mut impl Visitor) {
-    v.visit(GetOrganization { id: ORGANIZATION }, Refusal::Inputs);
-    v.visit(
-        UpdateSharing { id: ORGANIZATION, sharing: Sharing::Everyone, now: NOW },
-        Refusal::Inputs,
-    );
     v.visit(GetDefault, Refusal::Row(Action::Read, Resource::Organization));
     v.visit(
         GetByName { name: "coder".to_owned() },
@@ -199,6 +139,7 @@ fn organizations(v: &mut impl Visitor) {
         Refusal::Inputs,
     );
     v.visit(ListIdsOfUser { user_id: USER }, Refusal::Inputs);
+    v.visit(GetGroup { id: GROUP }, Refusal::Row(Action::Read, Resource::Group));
 }
 
 fn api_keys(v: &mut impl Visitor) {
