@@ -14,6 +14,7 @@ mod csrf;
 mod cx;
 mod error;
 mod json;
+mod organizations;
 mod paging;
 mod routes;
 mod rules;

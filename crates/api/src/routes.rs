@@ -15,7 +15,7 @@ use crate::cx::precheck;
 use crate::json::answer;
 use crate::{
     ai_providers, api_keys, audit_logs, authcheck, authz_checks, daemon, deployment, gateway,
-    gateway_keys, interceptions, sessions, users,
+    gateway_keys, interceptions, organizations, sessions, users,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -30,6 +30,8 @@ use crate::{
         (name = "Audit"),
         (name = "Authorization"),
         (name = "General"),
+        (name = "Members", description = "Roles and who holds them."),
+        (name = "Organizations"),
         (name = "Users"),
     )
 )]
@@ -51,6 +53,7 @@ fn documented() -> Routes {
         .merge(deployment::api_routes())
         .merge(users::routes())
         .merge(api_keys::routes())
+        .merge(organizations::routes())
         .nest("/ai/providers", ai_providers::routes())
         .merge(audit_logs::routes())
         .merge(authcheck::routes())

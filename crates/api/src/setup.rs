@@ -1,13 +1,14 @@
 //! What a deployment needs before it serves: its identity and its first organization.
 
 use audit::Context;
-use rbac::system;
+use rbac::{RoleOptions, system};
 use stdx::ids::{OrganizationId, RequestId, UserId};
 use stdx::{SharedClock, SharedRng};
 use store::interceptions::EnsurePartitions;
 use store::locks::{Acquire, Lock};
 use store::organizations::{GetDefault, InsertOrganization};
 use store::site_configs::{DEPLOYMENT_ID, GetOrInsert};
+use store::system_roles::ReconcileSystemRoles;
 use store::{Call, Error, Full, Store as _, TxOptions};
 
 /// Name of the organization that every deployment begins with.
@@ -48,8 +49,24 @@ pub async fn prepare(store: &Full, clock: &SharedClock, rng: &SharedRng) -> Resu
             Ok::<_, Error>(deployment_id)
         })
         .await?;
+    reconcile_system_roles(store, clock).await?;
     ensure_partitions(store, clock).await?;
     Ok(deployment_id)
+}
+
+/// Brings the stored copies of the implied roles in line with what decisions are made by.
+async fn reconcile_system_roles(store: &Full, clock: &SharedClock) -> Result<(), Error> {
+    let options = RoleOptions::default();
+    let reconcile = ReconcileSystemRoles { organization_id: None, options, now: clock.now() };
+    for role in store.run(Call::by(system::role_reconciler()), reconcile).await? {
+        let (organization_id, role_name) = (role.organization_id, role.name);
+        if role.was_missing {
+            tracing::error!(%organization_id, role_name, "a system role was missing; it was made again");
+        } else {
+            tracing::info!(%organization_id, role_name, "the stored copy of a system role was brought up to date");
+        }
+    }
+    Ok(())
 }
 
 /// Makes the partitions of this month and the next two, where they are missing.

@@ -1,5 +1,6 @@
 //! The first user, signing in and out, oneself, and the status of accounts.
 
+mod roles;
 mod session;
 mod status;
 
@@ -29,6 +30,8 @@ pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(has_first_user, create_first_user))
         .routes(routes!(get_user))
+        .routes(routes!(roles::list))
+        .routes(routes!(roles::get, roles::update))
         .routes(routes!(status::suspend))
         .routes(routes!(status::activate))
         .routes(routes!(session::auth_methods))
@@ -139,7 +142,7 @@ async fn get_user(cx: Cx, Path(user): Path<String>) -> ApiResult<impl IntoRespon
 pub(crate) fn to_wire(user: User, organization_ids: Vec<uuid::Uuid>) -> sdk::User {
     sdk::User {
         id: user.id.0.uuid(),
-        roles: roles(&user.rbac_roles),
+        roles: slim_roles(&user.rbac_roles),
         username: user.username,
         avatar_url: user.avatar_url,
         name: user.name,
@@ -157,7 +160,7 @@ pub(crate) fn to_wire(user: User, organization_ids: Vec<uuid::Uuid>) -> sdk::Use
     }
 }
 
-fn roles(names: &[String]) -> Vec<sdk::SlimRole> {
+fn slim_roles(names: &[String]) -> Vec<sdk::SlimRole> {
     // The names that people see do not depend on the deployment's switches.
     static CATALOG: LazyLock<rbac::Catalog> = LazyLock::new(rbac::Catalog::default);
     let shown = |name: &String| {

@@ -1,12 +1,15 @@
 //! One declaration per audited row. A column that no list names does not compile.
 
 use serde_json::json;
-use stdx::ids::OrganizationId;
+use stdx::ids::{OrganizationId, UserId};
 use store::ai_providers::{Provider, ProviderKey};
 use store::api_keys::ApiKey;
+use store::custom_roles::CustomRole;
 use store::gateway_keys::HashedGatewayKey;
+use store::members::Member;
 use store::organizations::Organization;
 use store::users::User;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::diff::{Auditable, Field, Shown};
@@ -24,6 +27,8 @@ pub const TABLES: &[Table] = &[
     Provider::TABLE,
     ProviderKey::TABLE,
     HashedGatewayKey::TABLE,
+    CustomRole::TABLE,
+    NamedMember::TABLE,
 ];
 
 trait Declared {
@@ -157,5 +162,60 @@ auditable! {
         // Keys are made and removed, never changed: that there is a hash is all that a diff can tell.
         secret: [hashed_secret => (!hashed_secret.is_empty()).then_some("set")],
         ignore: [created_at, last_used_at],
+    }
+}
+
+auditable! {
+    CustomRole as "custom_role" {
+        id: |role| role.id.0.uuid(),
+        target: |role| role.name.clone(),
+        organization: |role| role.organization_id.0,
+        track: [
+            name => name, display_name => display_name, org_permissions => org_permissions,
+            member_permissions => member_permissions,
+        ],
+        secret: [],
+        ignore: [id, organization_id, is_system, created_at, updated_at],
+    }
+}
+
+/// A membership, shown under its member's name.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the row's columns and a name")]
+pub struct NamedMember {
+    pub username: String,
+    pub organization_id: OrganizationId,
+    pub user_id: UserId,
+    pub created_at: OffsetDateTime,
+    pub updated_at: OffsetDateTime,
+    pub roles: Vec<String>,
+}
+
+impl NamedMember {
+    /// The row of the member with this name.
+    #[must_use]
+    pub fn new(member: Member, username: &str) -> Self {
+        let Member { organization_id, user_id, created_at, updated_at, roles } = member;
+        Self {
+            username: username.to_owned(),
+            organization_id: organization_id.0,
+            user_id: user_id.0,
+            created_at,
+            updated_at,
+            roles,
+        }
+    }
+}
+
+auditable! {
+    NamedMember as "organization_member" {
+        id: |member| member.user_id.uuid(),
+        target: |member| member.username.clone(),
+        organization: |member| member.organization_id,
+        track: [
+            username => username, organization_id => organization_id, user_id => user_id, roles => roles,
+        ],
+        secret: [],
+        ignore: [created_at, updated_at],
     }
 }

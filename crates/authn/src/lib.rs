@@ -12,6 +12,7 @@ mod failure;
 mod issue;
 mod password;
 mod resolve;
+mod roles;
 mod subject;
 mod validate;
 

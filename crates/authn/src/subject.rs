@@ -1,8 +1,12 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rbac::{AllowList, Catalog, RoleName, Scope, Sharing, Subject, SubjectBuilder};
+use stdx::ids::OrganizationId;
 use store::api_keys::ApiKey;
 use store::users::Authorization;
+
+use crate::roles::OrgRoles;
 
 /// Why rows of the database make no subject.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,7 @@ fn compile_error(source: impl std::error::Error + Send + Sync + 'static) -> Subj
 pub(crate) fn compile(
     catalog: &Catalog,
     authorization: &Authorization,
+    custom: &HashMap<OrganizationId, Arc<OrgRoles>>,
     key: &ApiKey,
 ) -> Result<Arc<Subject>, SubjectError> {
     let user = &authorization.user;
@@ -46,8 +51,13 @@ pub(crate) fn compile(
     for membership in &authorization.memberships {
         let sharing = membership.shareable_workspace_owners.parse().unwrap_or(Sharing::None);
         builder = builder.membership(membership.organization, sharing, user.is_service_account);
+        let custom = custom.get(&membership.organization);
         for name in membership.roles.iter().chain(&membership.default_roles) {
-            if let Some(name) = known(RoleName::in_org(name.clone(), membership.organization)) {
+            if let Some(role) = custom.and_then(|roles| roles.get(name)) {
+                builder = builder.role(role.clone());
+            } else if let Some(name) =
+                known(RoleName::in_org(name.clone(), membership.organization))
+            {
                 builder = builder.role_name(name);
             }
         }

@@ -14,6 +14,7 @@ use store::{Call, Error, Full, Store as _, TxOptions};
 use time::OffsetDateTime;
 
 use crate::failure::Failure;
+use crate::roles::Roles;
 use crate::subject;
 
 /// How far a recorded use may lie behind: a write per request would cost more than the request.
@@ -47,6 +48,7 @@ pub struct Authn {
     pub(crate) clock: SharedClock,
     pub(crate) rng: SharedRng,
     rules: SessionRules,
+    roles: Roles,
 }
 
 impl fmt::Debug for Authn {
@@ -58,14 +60,14 @@ impl fmt::Debug for Authn {
 impl Authn {
     /// Checks credentials against `store`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         store: Full,
         catalog: Arc<Catalog>,
         clock: SharedClock,
         rng: SharedRng,
         rules: SessionRules,
     ) -> Self {
-        Self { store, catalog, clock, rng, rules }
+        Self { store, catalog, clock, rng, rules, roles: Roles::default() }
     }
 
     /// How sessions last.
@@ -124,8 +126,10 @@ impl Authn {
             },
             status => return Err(Failure::Inactive(status.to_owned())),
         }
-        let subject =
-            subject::compile(&self.catalog, &authorization, &key).map_err(Failure::Subject)?;
+        let custom = self.roles.expand(&self.store, &self.catalog, &authorization.memberships);
+        let custom = custom.await.map_err(Failure::Store)?;
+        let subject = subject::compile(&self.catalog, &authorization, &custom, &key)
+            .map_err(Failure::Subject)?;
         let key = self.note_use(key, now, from).await.map_err(Failure::Store)?;
         Ok(Authenticated { key, user, subject })
     }

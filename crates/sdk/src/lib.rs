@@ -12,6 +12,7 @@ mod deployment;
 mod gateway_keys;
 mod interceptions;
 mod response;
+mod roles;
 mod timestamp;
 mod users;
 
@@ -34,8 +35,21 @@ pub use interceptions::{
     Thread, TokenUsage, TokenUsageSummary, ToolCall, ToolUsage, UserPrompt,
 };
 pub use response::{Response, Validation};
+pub use roles::{
+    AssignableRole, CustomRoleRequest, OrganizationMember, Permission, Role, UpdateRoles,
+    UpdateWorkspaceSharingSettings, UserRoles, WorkspaceSharingSettings,
+};
 pub use timestamp::Timestamp;
 pub use users::{
     AuthMethod, AuthMethods, CreateFirstUserRequest, CreateFirstUserResponse, GithubAuthMethod,
     LoginRequest, LoginResponse, MinimalUser, OidcAuthMethod, SlimRole, User,
 };
+
+/// Clients send `null` for a list or a text that they have none of.
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de> + Default,
+{
+    <Option<T> as serde::Deserialize>::deserialize(deserializer).map(Option::unwrap_or_default)
+}

@@ -64,6 +64,14 @@ export type ApiKeyWithOwner = ApiKey & {
   username: string;
 };
 
+/** A role, and what the caller may do with it. */
+export type AssignableRole = Role & {
+  /** Whether the caller may give and take it. */
+  assignable: boolean;
+  /** Whether it comes with the product. */
+  built_in: boolean;
+};
+
 /** What was done. */
 export type AuditAction = "create" | "write" | "delete" | "start" | "stop" | "login" | "logout" | "register" | "request_password_reset" | "connect" | "disconnect" | "open" | "close";
 
@@ -124,57 +132,6 @@ export interface AuthMethods {
   password: AuthMethod;
   terms_of_service_url?: string;
 }
-
-/** What `POST /api/v2/authcheck` answers: plain, or with reasons for `explain=true`. */
-export type AuthorizationAnswers = AuthorizationResponse | ExplainedAuthorizationResponse;
-
-/** Whether the caller may do something to an object. */
-export interface AuthorizationCheck {
-  /** What, such as `read`. */
-  action: string;
-  /** To what. */
-  object: AuthorizationObject;
-}
-
-/** An answer of [`AuthorizationResponse`] with what decided. */
-export interface AuthorizationExplanation {
-  /** The answer. */
-  allowed: boolean;
-  /** Level of the permission that decided: `site`, `user`, `org` or `member`. Empty if it was not a permission. */
-  level: string;
-  /** The permission: `type:action`, with `!` before it if it forbids. Empty as above. */
-  permission: string;
-  /** One line for people. */
-  reason: string;
-  /** Role that holds the permission: `name`, or `name:<organization id>`. Empty as above. */
-  role: string;
-}
-
-/** An object that exists or could exist. What is left out is unknown. */
-export interface AuthorizationObject {
-  /** In any of the caller's organizations; not together with `organization_id`. */
-  any_org?: boolean;
-  /** The organization that it is in: a UUID. */
-  organization_id?: string;
-  /** Whose it is: a UUID, or `me` for the caller. */
-  owner_id?: string;
-  /**
-   * One object that exists: a UUID. Only for workspaces, templates, users and groups, and at most 10 times in
-   * a request. Replaces owner and organization by those of the object; false if the caller cannot see it.
-   */
-  resource_id?: string;
-  /** Kind of the object, such as `workspace`; required. */
-  resource_type: string;
-}
-
-/** `POST /api/v2/authcheck` */
-export interface AuthorizationRequest {
-  /** Questions by names of the caller's choice, which the answers repeat; at most 100. */
-  checks?: Record<string, AuthorizationCheck>;
-}
-
-/** The answers, by the names of the questions. */
-export type AuthorizationResponse = Record<string, boolean>;
 
 /** `GET /api/v2/buildinfo` */
 export interface BuildInfo {
@@ -253,8 +210,21 @@ export interface CreateTokenRequest {
   token_name?: string;
 }
 
-/** The answers with their reasons, by the names of the questions. */
-export type ExplainedAuthorizationResponse = Record<string, AuthorizationExplanation>;
+/** `POST` and `PUT /api/v2/organizations/{organization}/members/roles` */
+export interface CustomRoleRequest {
+  /** At most 64 characters. */
+  display_name?: string;
+  /** 1 to 32 letters and digits, with single hyphens between them. */
+  name: string;
+  /** Must be empty. */
+  organization_member_permissions?: Permission[];
+  /** What holders may do in the organization; the caller has to hold each. */
+  organization_permissions?: Permission[];
+  /** Must be empty. */
+  site_permissions?: Permission[];
+  /** Must be empty. */
+  user_permissions?: Permission[];
+}
 
 /** A key of gateway daemons; never the key itself. */
 export interface GatewayKey {
@@ -348,6 +318,25 @@ export interface OidcAuthMethod {
   signInText: string;
 }
 
+/** A membership. */
+export interface OrganizationMember {
+  created_at: Timestamp;
+  organization_id: string;
+  roles: SlimRole[];
+  updated_at: Timestamp;
+  user_id: string;
+}
+
+/** What a role allows or forbids. */
+export interface Permission {
+  /** An action, or `*`. */
+  action?: string;
+  /** Forbids instead of allowing. */
+  negate?: boolean;
+  /** A kind of resource, or `*`. */
+  resource_type?: string;
+}
+
 /** What an endpoint answers when it has nothing else to say: every error, and some successes. */
 export interface Response {
   /** Technical; left out when empty. */
@@ -356,6 +345,24 @@ export interface Response {
   message: string;
   /** One per broken rule; left out when empty. */
   validations?: Validation[];
+}
+
+/** A role with all that it grants. */
+export interface Role {
+  /** Name for people. */
+  display_name: string;
+  /** Name, unique in its organization. */
+  name: string;
+  /** Left out for roles of the deployment. */
+  organization_id?: string;
+  /** On the holder's objects in the organization. */
+  organization_member_permissions: Permission[];
+  /** On every object of the organization. */
+  organization_permissions: Permission[];
+  /** On every object. */
+  site_permissions: Permission[];
+  /** On the holder's objects outside organizations. */
+  user_permissions: Permission[];
 }
 
 /** `GET /api/v2/auth/scopes` */
@@ -512,6 +519,20 @@ export interface UpdateAiProviderRequest {
   settings?: Record<string, unknown> | null;
 }
 
+/** `PUT /api/v2/users/{user}/roles` and `PUT /api/v2/organizations/{organization}/members/{user}/roles` */
+export interface UpdateRoles {
+  /** All that are held from now on. */
+  roles?: string[];
+}
+
+/** `PATCH /api/v2/organizations/{organization}/settings/workspace-sharing` */
+export interface UpdateWorkspaceSharingSettings {
+  /** `none`, `everyone` or `service_accounts`. */
+  shareable_workspace_owners?: string;
+  /** Deprecated: counts only without the other field; `true` means `none`, `false` means `everyone`. */
+  sharing_disabled?: boolean;
+}
+
 /** A user as administrators and the user see it. */
 export interface User {
   avatar_url?: string;
@@ -543,12 +564,30 @@ export interface UserPrompt {
   provider_response_id: string;
 }
 
+/** `GET /api/v2/users/{user}/roles` */
+export interface UserRoles {
+  /** By organization. */
+  organization_roles: Record<string, string[]>;
+  /** Of the deployment, the implied `member` left out. */
+  roles: string[];
+}
+
 /** A rule that a request broke. */
 export interface Validation {
   /** What is wrong and what would be right. */
   detail: string;
   /** JSON name of the field, or the query parameter. */
   field: string;
+}
+
+/** Whose workspaces may be shared. */
+export interface WorkspaceSharingSettings {
+  /** `none`, `everyone` or `service_accounts`. */
+  shareable_workspace_owners: string;
+  /** Deprecated: whether nobody's may. */
+  sharing_disabled: boolean;
+  /** Sharing is off for the whole deployment, whatever the organization says. */
+  sharing_globally_disabled: boolean;
 }
 
 /** What each operation takes and answers, by method and path. */
@@ -721,18 +760,51 @@ export interface Operations {
   "GET /api/v2/auth/scopes": {
     response: Scopes;
   };
-  /**
-   * Tells which of some things the caller may do with the credential at hand: a boolean for each, or with
-   * `explain=true` an object that holds the reason.
-   */
-  "POST /api/v2/authcheck": {
-    query: { explain?: boolean };
-    request: AuthorizationRequest;
-    response: AuthorizationAnswers;
-  };
   /** Version and identity of the deployment. */
   "GET /api/v2/buildinfo": {
     response: BuildInfo;
+  };
+  /** The roles that can be given in an organization: built-in ones and those that people wrote. */
+  "GET /api/v2/organizations/{organization}/members/roles": {
+    path: { organization: string };
+    response: AssignableRole[];
+  };
+  /**
+   * Replaces what a role grants. Permissions that do not exist any more are left out, so that a role from before
+   * stays editable.
+   */
+  "PUT /api/v2/organizations/{organization}/members/roles": {
+    path: { organization: string };
+    request: CustomRoleRequest;
+    response: Role;
+  };
+  /** Writes a role. Nobody grants what they do not hold throughout the organization. */
+  "POST /api/v2/organizations/{organization}/members/roles": {
+    path: { organization: string };
+    request: CustomRoleRequest;
+    response: Role;
+  };
+  /** Deletes a role. Who holds it loses it. */
+  "DELETE /api/v2/organizations/{organization}/members/roles/{roleName}": {
+    path: { organization: string; roleName: string };
+    response: void;
+  };
+  /** Replaces the roles of a member. */
+  "PUT /api/v2/organizations/{organization}/members/{user}/roles": {
+    path: { organization: string; user: string };
+    request: UpdateRoles;
+    response: OrganizationMember;
+  };
+  /** Whose workspaces may be shared. */
+  "GET /api/v2/organizations/{organization}/settings/workspace-sharing": {
+    path: { organization: string };
+    response: WorkspaceSharingSettings;
+  };
+  /** Decides whose workspaces may be shared. What members may do follows at once. */
+  "PATCH /api/v2/organizations/{organization}/settings/workspace-sharing": {
+    path: { organization: string };
+    request: UpdateWorkspaceSharingSettings;
+    response: WorkspaceSharingSettings;
   };
   /** How one can sign in. */
   "GET /api/v2/users/authmethods": {
@@ -755,6 +827,10 @@ export interface Operations {
   /** Ends the session that was presented. */
   "POST /api/v2/users/logout": {
     response: Response;
+  };
+  /** The roles of the deployment that can be given. */
+  "GET /api/v2/users/roles": {
+    response: AssignableRole[];
   };
   /** A user by id, name or `me`. */
   "GET /api/v2/users/{user}": {
@@ -802,6 +878,17 @@ export interface Operations {
   "PUT /api/v2/users/{user}/keys/{keyid}/expire": {
     path: { user: string; keyid: string };
     response: void;
+  };
+  /** The roles that a user holds. */
+  "GET /api/v2/users/{user}/roles": {
+    path: { user: string };
+    response: UserRoles;
+  };
+  /** Replaces the roles that a user holds in the deployment. Everybody is a `member`; it need not be named. */
+  "PUT /api/v2/users/{user}/roles": {
+    path: { user: string };
+    request: UpdateRoles;
+    response: User;
   };
   /** Makes a suspended or dormant user active. */
   "PUT /api/v2/users/{user}/status/activate": {

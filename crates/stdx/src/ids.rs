@@ -106,4 +106,6 @@ ids! {
     RequestId;
     /// One key by which gateway daemons identify themselves.
     GatewayKeyId;
+    /// A role that people wrote, or one that memberships imply as it is stored.
+    CustomRoleId;
 }

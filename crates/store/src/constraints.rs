@@ -72,6 +72,20 @@ pub enum Constraint {
     AuditLogsActionKnown,
     /// `audit_logs_pkey`
     AuditLogsPkey,
+    /// `custom_roles_display_name_length`
+    CustomRolesDisplayNameLength,
+    /// `custom_roles_name_lower_key`
+    CustomRolesNameLowerKey,
+    /// `custom_roles_name_shape`
+    CustomRolesNameShape,
+    /// `custom_roles_organization_fk`
+    CustomRolesOrganizationFk,
+    /// `custom_roles_permissions_lists`
+    CustomRolesPermissionsLists,
+    /// `custom_roles_pkey`
+    CustomRolesPkey,
+    /// `custom_roles_written_are_plain`
+    CustomRolesWrittenArePlain,
     /// `dbcrypt_keys_active_key_digest_key`
     DbcryptKeysActiveKeyDigestKey,
     /// `dbcrypt_keys_active_or_revoked`
@@ -116,6 +130,8 @@ pub enum Constraint {
     UsersEmailLowerKey,
     /// `users_email_not_empty`
     UsersEmailNotEmpty,
+    /// `users_last_owner`
+    UsersLastOwner,
     /// `users_login_type_known`
     UsersLoginTypeKnown,
     /// `users_name_length`
@@ -176,6 +192,13 @@ impl Constraint {
             "api_keys_user_not_deleted" => Self::ApiKeysUserNotDeleted,
             "audit_logs_action_known" => Self::AuditLogsActionKnown,
             "audit_logs_pkey" => Self::AuditLogsPkey,
+            "custom_roles_display_name_length" => Self::CustomRolesDisplayNameLength,
+            "custom_roles_name_lower_key" => Self::CustomRolesNameLowerKey,
+            "custom_roles_name_shape" => Self::CustomRolesNameShape,
+            "custom_roles_organization_fk" => Self::CustomRolesOrganizationFk,
+            "custom_roles_permissions_lists" => Self::CustomRolesPermissionsLists,
+            "custom_roles_pkey" => Self::CustomRolesPkey,
+            "custom_roles_written_are_plain" => Self::CustomRolesWrittenArePlain,
             "dbcrypt_keys_active_key_digest_key" => Self::DbcryptKeysActiveKeyDigestKey,
             "dbcrypt_keys_active_or_revoked" => Self::DbcryptKeysActiveOrRevoked,
             "dbcrypt_keys_pkey" => Self::DbcryptKeysPkey,
@@ -198,6 +221,7 @@ impl Constraint {
             "site_configs_pkey" => Self::SiteConfigsPkey,
             "users_email_lower_key" => Self::UsersEmailLowerKey,
             "users_email_not_empty" => Self::UsersEmailNotEmpty,
+            "users_last_owner" => Self::UsersLastOwner,
             "users_login_type_known" => Self::UsersLoginTypeKnown,
             "users_name_length" => Self::UsersNameLength,
             "users_pkey" => Self::UsersPkey,

@@ -38,13 +38,16 @@ mod stack;
 pub mod ai_providers;
 pub mod api_keys;
 pub mod audit_logs;
+pub mod custom_roles;
 pub mod gateway_keys;
 pub mod groups;
 pub mod interceptions;
 pub mod locks;
+pub mod members;
 pub mod organizations;
 pub mod pubsub;
 pub mod site_configs;
+pub mod system_roles;
 pub mod users;
 
 pub use connect::{ConnectError, ConnectOptions};
@@ -53,7 +56,7 @@ pub use dbcrypt::KeyCheckError;
 pub use error::{Denial, Error, Source};
 pub use patience::outlast;
 pub use pk::Pk;
-pub use query::{Access, Call, Change, Check, Db, Fut, Permit, Query, check};
+pub use query::{Access, Call, Change, Check, Db, Fut, Permit, Query, check, check_role};
 pub use recorder::Recorder;
 pub use sealed::{Keys, Sealed, SealedColumn, SealedPair, SealedText};
 pub use stack::{

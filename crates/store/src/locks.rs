@@ -28,6 +28,8 @@ pub enum Lock {
     FirstUser = 15,
     /// Closing of interceptions that never ended.
     Sweep = 16,
+    /// Taking the owner role away. Taken inside the SQL function `refuse_loss_of_last_owner`.
+    Owners = 17,
     /// Migrations.
     Migrations = 1_037_453_835_920_848_937,
 }
@@ -45,14 +47,17 @@ impl Query for Acquire {
     }
 
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, ()> {
-        Box::pin(async move {
-            diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
-                .bind::<BigInt, _>(self.0 as i64)
-                .execute(db.conn())
-                .await?;
-            Ok(())
-        })
+        Box::pin(take(db, self.0))
     }
+}
+
+/// [`Acquire`] for queries that cannot do without.
+pub(crate) async fn take(db: &mut Db<'_>, lock: Lock) -> Result<(), Error> {
+    diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
+        .bind::<BigInt, _>(lock as i64)
+        .execute(db.conn())
+        .await?;
+    Ok(())
 }
 
 /// Takes a lock if it is free, and holds it to the end of the transaction. Tells whether it did.

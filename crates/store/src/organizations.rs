@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use rbac::{Action, Object, Resource};
+use rbac::{Action, Object, Resource, Sharing};
 use stdx::ids::{OrganizationId, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -93,6 +93,80 @@ impl Query for GetByName {
                 .select(Organization::as_select())
                 .first(db.conn())
                 .await?)
+        })
+    }
+}
+
+/// A live organization.
+#[derive(Debug)]
+pub struct GetOrganization {
+    /// Which.
+    pub id: OrganizationId,
+}
+
+impl Query for GetOrganization {
+    const NAME: &'static str = "organizations.get_organization";
+    type Out = Organization;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Read, object(self.id))])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Organization> {
+        Box::pin(async move {
+            Ok(organizations::table
+                .find(Pk(self.id))
+                .filter(organizations::deleted.eq(false))
+                .select(Organization::as_select())
+                .first(db.conn())
+                .await?)
+        })
+    }
+}
+
+const fn object(id: OrganizationId) -> Object<'static> {
+    Object::new(Resource::Organization).id(id.uuid()).in_org(id)
+}
+
+/// Decides who may share workspaces. The system roles have to follow in the same transaction, see
+/// [`ReconcileSystemRoles`](crate::system_roles::ReconcileSystemRoles).
+#[derive(Debug)]
+pub struct UpdateSharing {
+    /// Of which organization.
+    pub id: OrganizationId,
+    /// Whose workspaces may be shared.
+    pub sharing: Sharing,
+    /// When.
+    pub now: OffsetDateTime,
+}
+
+impl Query for UpdateSharing {
+    const NAME: &'static str = "organizations.update_sharing";
+    type Out = Change<Organization>;
+    const ATOMIC: bool = true;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Update, object(self.id))])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<Organization>> {
+        Box::pin(async move {
+            let old = organizations::table
+                .find(Pk(self.id))
+                .filter(organizations::deleted.eq(false))
+                .select(Organization::as_select())
+                .for_update()
+                .first(db.conn())
+                .await?;
+            let new = diesel::update(organizations::table.find(Pk(self.id)))
+                .set((
+                    organizations::shareable_workspace_owners.eq(self.sharing.as_str()),
+                    organizations::updated_at.eq(self.now),
+                ))
+                .returning(Organization::as_returning())
+                .get_result(db.conn())
+                .await?;
+            Ok(Change::updated(old, new))
         })
     }
 }
@@ -251,4 +325,13 @@ impl Query for ListIdsOfUser {
     }
 }
 
-crate::queries![GetDefault, GetByName, ListByIds, InsertOrganization, InsertMember, ListIdsOfUser];
+crate::queries![
+    GetDefault,
+    GetByName,
+    GetOrganization,
+    ListByIds,
+    InsertOrganization,
+    UpdateSharing,
+    InsertMember,
+    ListIdsOfUser,
+];

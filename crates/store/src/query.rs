@@ -22,7 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use diesel_async::AsyncPgConnection;
-use rbac::{Acl, Action, Object, Resource, RowFilter, Subject};
+use rbac::{Acl, Action, Object, Resource, RoleName, RowFilter, Subject};
 
 use crate::Error;
 use crate::recorder::Recorder;
@@ -89,12 +89,24 @@ pub struct Check {
     pub(crate) action: Action,
     pub(crate) object: Object<'static>,
     acl: Option<Acl>,
+    /// A role that the assignment table must let the subject give and take, too.
+    pub(crate) role: Option<RoleName>,
 }
 
 /// Asks whether the subject may do `action` to `object`.
 #[must_use]
 pub const fn check(action: Action, object: Object<'static>) -> Check {
-    Check { action, object, acl: None }
+    Check { action, object, acl: None, role: None }
+}
+
+/// Asks whether the subject may give (`assign`) or take (`unassign`) this very role.
+#[must_use]
+pub const fn check_role(action: Action, role: RoleName) -> Check {
+    let object = match role.org() {
+        None => Object::new(Resource::AssignRole),
+        Some(org) => Object::new(Resource::AssignOrgRole).in_org(org),
+    };
+    Check { action, object, acl: None, role: Some(role) }
 }
 
 impl Check {

@@ -303,6 +303,33 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
+    /// Roles by organization. The permissions of system roles are written by the program, which computes them from the sharing mode.
+    custom_roles (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `name`.
+        name -> Text,
+        /// Column `display_name`.
+        display_name -> Text,
+        /// Column `org_permissions`.
+        org_permissions -> Jsonb,
+        /// Column `member_permissions`.
+        member_permissions -> Jsonb,
+        /// Column `is_system`.
+        is_system -> Bool,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
     /// Digests of encryption keys that were ever used, never the keys. test is a known text sealed by the key.
     dbcrypt_keys (number) {
         /// Column `number`.
@@ -418,6 +445,8 @@ diesel::table! {
         shareable_workspace_owners -> Text,
         /// Column `default_org_member_roles`.
         default_org_member_roles -> Array<Text>,
+        /// Column `roles_revision`.
+        roles_revision -> BigInt,
     }
 }
 

@@ -284,6 +284,61 @@ impl Query for UpdateStatus {
     }
 }
 
+/// Replaces the roles that a user holds in the deployment. The last owner stays one
+/// ([`Constraint::UsersLastOwner`](crate::Constraint::UsersLastOwner)).
+#[derive(Debug)]
+pub struct UpdateRoles {
+    /// Whose.
+    pub id: UserId,
+    /// All that the user holds from now on, without the implied `member`.
+    pub roles: Vec<String>,
+    /// When.
+    pub now: OffsetDateTime,
+}
+
+impl UpdateRoles {
+    async fn lock(&self, db: &mut Db<'_>) -> Result<User, crate::Error> {
+        Ok(users::table
+            .find(Pk(self.id))
+            .filter(users::deleted.eq(false))
+            .select(User::as_select())
+            .for_update()
+            .first(db.conn())
+            .await?)
+    }
+}
+
+impl Query for UpdateRoles {
+    const NAME: &'static str = "users.update_roles";
+    type Out = Change<User>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Load(|query, db| {
+            Box::pin(async move {
+                let user = query.lock(db).await?;
+                let mut checks = crate::members::changes(&user.rbac_roles, &query.roles, None);
+                // Who changes nothing must still be one who might.
+                if checks.is_empty() {
+                    checks.push(check(Action::Assign, Object::new(Resource::AssignRole)));
+                }
+                Ok(checks)
+            })
+        })
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<User>> {
+        Box::pin(async move {
+            let old = self.lock(db).await?;
+            let new = diesel::update(users::table.find(Pk(self.id)))
+                .set((users::rbac_roles.eq(&self.roles), users::updated_at.eq(self.now)))
+                .returning(User::as_returning())
+                .get_result(db.conn())
+                .await?;
+            Ok(Change::updated(old, new))
+        })
+    }
+}
+
 /// Replaces a password hash that was made with outdated parameters. The password stays the same.
 #[derive(Debug)]
 pub struct UpdatePasswordHash {
@@ -351,9 +406,11 @@ pub struct Membership {
     pub default_roles: Vec<String>,
     /// Who may share workspaces: decides what the implied roles hold.
     pub shareable_workspace_owners: String,
+    /// Which state of the organization's custom roles this is.
+    pub roles_revision: i64,
 }
 
-type MembershipRow = (Pk<OrganizationId>, Vec<String>, Vec<String>, String);
+type MembershipRow = (Pk<OrganizationId>, Vec<String>, Vec<String>, String, i64);
 
 /// All that a subject is made of.
 #[derive(Clone, Debug)]
@@ -402,6 +459,7 @@ impl Query for GetAuthorization {
                     organization_members::roles,
                     organizations::default_org_member_roles,
                     organizations::shareable_workspace_owners,
+                    organizations::roles_revision,
                 ))
                 .load(db.conn())
                 .await?;
@@ -414,12 +472,13 @@ impl Query for GetAuthorization {
                 user: Arc::new(user),
                 memberships: memberships
                     .into_iter()
-                    .map(|(organization, roles, default_roles, shareable_workspace_owners)| {
+                    .map(|(organization, roles, default_roles, sharing, roles_revision)| {
                         Membership {
                             organization: organization.0,
                             roles,
                             default_roles,
-                            shareable_workspace_owners,
+                            shareable_workspace_owners: sharing,
+                            roles_revision,
                         }
                     })
                     .collect(),
@@ -436,6 +495,7 @@ crate::queries![
     FindLogin,
     InsertUser,
     UpdateStatus,
+    UpdateRoles,
     UpdatePasswordHash,
     UpdateLastSeen,
     GetAuthorization,

@@ -94,6 +94,8 @@ pub const AUTHENTICATOR: SystemRole = SystemRole {
         (Resource::User, &[Read, Update]),
         (Resource::Organization, &[Read]),
         (Resource::Group, &[Read]),
+        // What the roles are that people wrote.
+        (Resource::AssignOrgRole, &[Read]),
         (Resource::AiGatewayKey, &[Read, Update]),
     ],
 };

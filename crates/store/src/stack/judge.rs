@@ -74,6 +74,16 @@ impl Judge {
             if !self.allows(call, check.action, &object) {
                 return Err(Error::Denied(refused(call, check.action, &object)));
             }
+            if let Some(role) = check.role.as_ref().filter(|role| !call.subject.can_assign(role)) {
+                tracing::debug!(
+                    subject_id = %call.subject.id(),
+                    action = check.action.as_str(),
+                    %role,
+                    "unauthorized: no role of the subject may give or take this one"
+                );
+                let (action, resource) = (check.action, object.resource());
+                return Err(Error::Denied(Denial { action, resource, readable: true }));
+            }
         }
         Ok(())
     }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rbac::{AllowList, Scope, Subject};
 use store::{
-    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, gateway_keys,
-    groups, interceptions, locks, organizations, pubsub, site_configs, users,
+    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, custom_roles,
+    gateway_keys, groups, interceptions, locks, members, organizations, pubsub, site_configs,
+    system_roles, users,
 };
 use testkit::TestDb;
 
@@ -21,13 +22,16 @@ const LISTS: &[&[&str]] = &[
     ai_providers::QUERIES,
     api_keys::QUERIES,
     audit_logs::QUERIES,
+    custom_roles::QUERIES,
     gateway_keys::QUERIES,
     groups::QUERIES,
     interceptions::QUERIES,
     locks::QUERIES,
+    members::QUERIES,
     organizations::QUERIES,
     pubsub::QUERIES,
     site_configs::QUERIES,
+    system_roles::QUERIES,
     users::QUERIES,
 ];
 

@@ -13,6 +13,8 @@ mod migrations;
 #[cfg(test)]
 mod pubsub;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 #[path = "../../src/bin/store-access/samples.rs"]
 mod samples;
 #[cfg(test)]

@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use rbac::{Action, Resource};
+use rbac::{Action, Resource, RoleOptions, Sharing};
 use serde_json::Value;
 use stdx::Secret;
 use stdx::ids::{
-    AuditId, GatewayKeyId, GroupId, InterceptionId, OrganizationId, ProviderId, ProviderKeyId,
-    RequestId, UserId,
+    AuditId, CustomRoleId, GatewayKeyId, GroupId, InterceptionId, OrganizationId, ProviderId,
+    ProviderKeyId, RequestId, UserId,
 };
 use store::ai_providers::{
     DeleteKey, DeleteProvider, GetProvider, InsertKey, InsertProvider, ListKeys, ListProviders,
@@ -21,6 +21,7 @@ use store::api_keys::{
 use store::audit_logs::{
     AuditLog, CountAuditLogs, InsertAuditLog, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
 };
+use store::custom_roles::{DeleteCustomRole, InsertCustomRole, ListCustomRoles, UpdateCustomRole};
 use store::gateway_keys::{
     DeleteGatewayKey, FindByHash, HashedGatewayKey, InsertGatewayKey, ListExisting,
     ListGatewayKeys, TouchGatewayKeys,
@@ -32,14 +33,17 @@ use store::interceptions::{
     ListThreads, Page, Session, SumTokenDetails, SweepOpen,
 };
 use store::locks::{Acquire, Lock, TryAcquire};
+use store::members::{GetMember, ListMemberships, UpdateMemberRoles};
 use store::organizations::{
-    GetByName, GetDefault, InsertMember, InsertOrganization, ListByIds, ListIdsOfUser,
+    GetByName, GetDefault, GetOrganization, InsertMember, InsertOrganization, ListByIds,
+    ListIdsOfUser, UpdateSharing,
 };
 use store::pubsub::{Channel, Publish};
 use store::site_configs::{DEPLOYMENT_ID, GetOrInsert};
+use store::system_roles::ReconcileSystemRoles;
 use store::users::{
     AnyExists, FindLogin, GetAuthorization, GetUser, GetUserByName, InsertUser, UpdateLastSeen,
-    UpdatePasswordHash, UpdateStatus, UserName,
+    UpdatePasswordHash, UpdateRoles, UpdateStatus, UserName,
 };
 use store::{Pk, Query, audit_logs, interceptions};
 use time::OffsetDateTime;
@@ -81,6 +85,7 @@ pub(crate) trait Visitor {
 pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     users(visitor);
     organizations(visitor);
+    roles(visitor);
     api_keys(visitor);
     ai_providers(visitor);
     gateway_keys(visitor);
@@ -112,12 +117,69 @@ fn users(v: &mut impl Visitor) {
         Refusal::Inputs,
     );
     v.visit(UpdateStatus { id: USER, status: "active", now: NOW }, Refusal::Inputs);
+    let roles = vec!["owner".to_owned(), "auditor".to_owned()];
+    v.visit(
+        UpdateRoles { id: USER, roles, now: NOW },
+        Refusal::Row(Action::Assign, Resource::AssignRole),
+    );
     v.visit(UpdatePasswordHash { id: USER, hashed_password: String::new() }, Refusal::Inputs);
     v.visit(UpdateLastSeen { id: USER, now: NOW }, Refusal::Inputs);
     v.visit(GetAuthorization { id: USER }, Refusal::Inputs);
 }
 
+fn roles(v: &mut impl Visitor) {
+    let (id, name, display_name) =
+        (CustomRoleId::new(NEW), "new-role".to_owned(), "New".to_owned());
+    let grants = vec![(Action::Read, Resource::Group)];
+    v.visit(ListCustomRoles { organization_id: ORGANIZATION }, Refusal::Inputs);
+    v.visit(
+        InsertCustomRole {
+            id,
+            organization_id: ORGANIZATION,
+            name,
+            display_name: display_name.clone(),
+            grants: grants.clone(),
+            now: NOW,
+        },
+        Refusal::Inputs,
+    );
+    v.visit(
+        UpdateCustomRole {
+            organization_id: ORGANIZATION,
+            name: "key-keeper".to_owned(),
+            display_name,
+            grants,
+            now: NOW,
+        },
+        Refusal::Inputs,
+    );
+    v.visit(
+        DeleteCustomRole { organization_id: ORGANIZATION, name: "key-keeper".to_owned() },
+        Refusal::Inputs,
+    );
+    v.visit(GetMember { organization_id: ORGANIZATION, user_id: USER }, Refusal::Inputs);
+    v.visit(ListMemberships { user_id: USER }, Refusal::Inputs);
+    v.visit(
+        UpdateMemberRoles {
+            organization_id: ORGANIZATION,
+            user_id: USER,
+            roles: vec!["organization-admin".to_owned()],
+            now: NOW,
+        },
+        Refusal::Row(Action::Assign, Resource::AssignOrgRole),
+    );
+    v.visit(
+        ReconcileSystemRoles { organization_id: None, options: RoleOptions::default(), now: NOW },
+        Refusal::Inputs,
+    );
+}
+
 fn organizations(v: &mut impl Visitor) {
+    v.visit(GetOrganization { id: ORGANIZATION }, Refusal::Inputs);
+    v.visit(
+        UpdateSharing { id: ORGANIZATION, sharing: Sharing::Everyone, now: NOW },
+        Refusal::Inputs,
+    );
     v.visit(GetDefault, Refusal::Row(Action::Read, Resource::Organization));
     v.visit(
         GetByName { name: "coder".to_owned() },
