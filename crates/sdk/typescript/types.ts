@@ -133,6 +133,57 @@ export interface AuthMethods {
   terms_of_service_url?: string;
 }
 
+/** What `POST /api/v2/authcheck` answers: plain, or with reasons for `explain=true`. */
+export type AuthorizationAnswers = AuthorizationResponse | ExplainedAuthorizationResponse;
+
+/** Whether the caller may do something to an object. */
+export interface AuthorizationCheck {
+  /** What, such as `read`. */
+  action: string;
+  /** To what. */
+  object: AuthorizationObject;
+}
+
+/** An answer of [`AuthorizationResponse`] with what decided. */
+export interface AuthorizationExplanation {
+  /** The answer. */
+  allowed: boolean;
+  /** Level of the permission that decided: `site`, `user`, `org` or `member`. Empty if it was not a permission. */
+  level: string;
+  /** The permission: `type:action`, with `!` before it if it forbids. Empty as above. */
+  permission: string;
+  /** One line for people. */
+  reason: string;
+  /** Role that holds the permission: `name`, or `name:<organization id>`. Empty as above. */
+  role: string;
+}
+
+/** An object that exists or could exist. What is left out is unknown. */
+export interface AuthorizationObject {
+  /** In any of the caller's organizations; not together with `organization_id`. */
+  any_org?: boolean;
+  /** The organization that it is in: a UUID. */
+  organization_id?: string;
+  /** Whose it is: a UUID, or `me` for the caller. */
+  owner_id?: string;
+  /**
+   * One object that exists: a UUID. Only for workspaces, templates, users and groups, and at most 10 times in
+   * a request. Replaces owner and organization by those of the object; false if the caller cannot see it.
+   */
+  resource_id?: string;
+  /** Kind of the object, such as `workspace`; required. */
+  resource_type: string;
+}
+
+/** `POST /api/v2/authcheck` */
+export interface AuthorizationRequest {
+  /** Questions by names of the caller's choice, which the answers repeat; at most 100. */
+  checks?: Record<string, AuthorizationCheck>;
+}
+
+/** The answers, by the names of the questions. */
+export type AuthorizationResponse = Record<string, boolean>;
+
 /** `GET /api/v2/buildinfo` */
 export interface BuildInfo {
   agent_api_version: string;
@@ -225,6 +276,9 @@ export interface CustomRoleRequest {
   /** Must be empty. */
   user_permissions?: Permission[];
 }
+
+/** The answers with their reasons, by the names of the questions. */
+export type ExplainedAuthorizationResponse = Record<string, AuthorizationExplanation>;
 
 /** A key of gateway daemons; never the key itself. */
 export interface GatewayKey {
@@ -759,6 +813,15 @@ export interface Operations {
   /** Names of the scopes that tokens may be given. */
   "GET /api/v2/auth/scopes": {
     response: Scopes;
+  };
+  /**
+   * Tells which of some things the caller may do with the credential at hand: a boolean for each, or with
+   * `explain=true` an object that holds the reason.
+   */
+  "POST /api/v2/authcheck": {
+    query: { explain?: boolean };
+    request: AuthorizationRequest;
+    response: AuthorizationAnswers;
   };
   /** Version and identity of the deployment. */
   "GET /api/v2/buildinfo": {
