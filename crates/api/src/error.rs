@@ -291,3 +291,6 @@ fn internal(error: &(dyn std::error::Error + 'static)) -> Response {
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ mod roles;
 mod sharing;
 
 use http::StatusCode;
-use rbac::{Action, RawPermission, Resource, Role, RoleName};
+use rbac::{Action, Object, RawPermission, Resource, Role, RoleName};
 use store::custom_roles::CustomRole;
 use store::organizations::{GetByName, GetDefault, GetOrganization, Organization};
 use store::{Denial, Error};
@@ -35,6 +35,21 @@ impl Cx {
             Err(_) => self.run(GetByName { name: name.to_owned() }).await,
         };
         Ok(found?)
+    }
+
+    /// The same for routes that say 403 of one that may not be read: they say it of one that does not exist as
+    /// well, unless the caller may read all.
+    pub(crate) async fn organization_or_forbidden(&self, name: &str) -> ApiResult<Organization> {
+        match self.organization(name).await {
+            Err(ApiError::Store(Error::NotFound))
+                if !self.allows(Action::Read, &Object::new(Resource::Organization)) =>
+            {
+                let (action, resource) = (Action::Read, Resource::Organization);
+                let denial = Denial { action, resource, readable: false };
+                Err(ApiError::Forbidden(Error::Denied(denial)))
+            }
+            found => found.map_err(ApiError::forbidding),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn get(
     cx: Cx,
     Path(organization): Path<String>,
 ) -> ApiResult<Json<sdk::WorkspaceSharingSettings>> {
-    let organization = cx.organization(&organization).await.map_err(ApiError::forbidding)?;
+    let organization = cx.organization_or_forbidden(&organization).await?;
     Ok(Json(to_wire(&cx, &organization.shareable_workspace_owners)))
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn update(
     Path(organization): Path<String>,
     Body(req): Body<sdk::UpdateWorkspaceSharingSettings>,
 ) -> ApiResult<Json<sdk::WorkspaceSharingSettings>> {
-    let id = cx.organization(&organization).await.map_err(ApiError::forbidding)?.id.0;
+    let id = cx.organization_or_forbidden(&organization).await?.id.0;
     let sharing = match req.shareable_workspace_owners.as_str() {
         "" if req.sharing_disabled => Sharing::None,
         "" => Sharing::Everyone,

@@ -125,7 +125,7 @@ async fn note_refusal(app: &App, origin: &Origin, failure: &LoginFailure) -> Api
 /// Ends the session that was presented.
 #[utoipa::path(
     post, path = "/users/logout", tag = "Users",
-    responses((status = 200, body = sdk::Response), (status = 401, body = sdk::Response))
+    responses((status = 200, body = sdk::Response), (status = 403, body = sdk::Response))
 )]
 pub(super) async fn logout(cx: Cx) -> ApiResult<Response> {
     let id = cx.caller.key.id.clone();
@@ -137,7 +137,8 @@ pub(super) async fn logout(cx: Cx) -> ApiResult<Response> {
         tx.run(Publish::from(Voided::ApiKey(id.clone()))).await?;
         Ok(())
     })
-    .await?;
+    .await
+    .map_err(ApiError::forbidding)?;
     let mut response = answer(StatusCode::OK, &sdk::Response::message("Logged out!"));
     response.headers_mut().insert(SET_COOKIE, cookie(&cx.app, "", Some(-1))?);
     Ok(response)

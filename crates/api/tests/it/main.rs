@@ -10,6 +10,7 @@ mod gateway;
 mod gateway_keys;
 mod interceptions;
 mod recording;
+mod refusals;
 mod roles;
 mod seeding;
 mod tokens;
