@@ -10,6 +10,7 @@ use config::{Environment, Options};
 use crypt::Keyring;
 use http::HeaderValue;
 use httpmw::{Hsts, TrustedProxies};
+use rbac::RoleOptions;
 use serve::Listener;
 use stdx::{Lifecycle, SharedClock, SharedRng, SystemClock, SystemRng};
 use store::{ConnectOptions, Full};
@@ -55,9 +56,9 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     )
     .await
     .map_err(|error| anyhow!("{}", stdx::chain(&error)))?;
-    let deployment_id = store::outlast(async || api::setup::prepare(&store, &clock, &rng).await)
-        .await
-        .map_err(|error| chained(&error))?;
+    let roles = role_options(options);
+    let prepare = async || api::setup::prepare(&store, &clock, &rng, roles).await;
+    let deployment_id = store::outlast(prepare).await.map_err(|error| chained(&error))?;
     seed(options, environment, &store, &clock, &rng).await?;
     let settings = settings(options, &access_url, deployment_id);
     keep_partitions(store.clone(), Arc::clone(&clock), lifecycle);
@@ -70,6 +71,7 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
         store,
         database_url: url,
         settings,
+        roles,
         sliding_sessions: !options.sessions.disable_expiry_refresh,
         gateway: gateway_settings(options, lifecycle),
         spool,
@@ -92,6 +94,15 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     }
     tracing::info!(access_url = %access_url, "coderd is ready");
     Ok(())
+}
+
+/// The switches that change built-in roles.
+const fn role_options(options: &Options) -> RoleOptions {
+    RoleOptions {
+        disable_owner_workspace_access: options.security.disable_owner_workspace_access,
+        disable_workspace_sharing: options.security.disable_workspace_sharing,
+        disable_chat_sharing: options.security.disable_chat_sharing,
+    }
 }
 
 fn chained(error: &store::Error) -> anyhow::Error {

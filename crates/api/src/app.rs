@@ -8,7 +8,7 @@ use authn::{Authn, Passwords, Resolver, SessionRules};
 use axum::Router;
 use httpmw::HttpMetrics;
 use ledger::{Ledger, LedgerSettings, OpenError};
-use rbac::Catalog;
+use rbac::{Catalog, RoleOptions};
 use stdx::{Lifecycle, Secret, SharedClock, SharedRng};
 use store::Full;
 use store::pubsub::Pubsub;
@@ -80,6 +80,8 @@ pub struct Base {
     pub database_url: Secret<String>,
     /// What the deployment was told about itself.
     pub settings: Settings,
+    /// The switches that change built-in roles.
+    pub roles: RoleOptions,
     /// Whether use prolongs a key.
     pub sliding_sessions: bool,
     /// How the gateway behaves.
@@ -119,6 +121,7 @@ impl App {
             store,
             database_url,
             settings,
+            roles,
             sliding_sessions,
             gateway,
             spool,
@@ -127,7 +130,7 @@ impl App {
             mut registry,
         } = base;
         let pubsub = Pubsub::start(database_url, lifecycle);
-        let catalog = Arc::new(Catalog::default());
+        let catalog = Arc::new(Catalog::new(roles));
         let rules = SessionRules { duration: settings.session_duration, sliding: sliding_sessions };
         let authn = Authn::new(
             store.clone(),

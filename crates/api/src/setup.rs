@@ -18,7 +18,12 @@ const ORGANIZATION: &str = "coder";
 ///
 /// # Errors
 /// What the store returns.
-pub async fn prepare(store: &Full, clock: &SharedClock, rng: &SharedRng) -> Result<String, Error> {
+pub async fn prepare(
+    store: &Full,
+    clock: &SharedClock,
+    rng: &SharedRng,
+    roles: RoleOptions,
+) -> Result<String, Error> {
     let now = clock.now();
     let by = Call::by(system::bootstrap());
     let deployment_id = store
@@ -49,14 +54,17 @@ pub async fn prepare(store: &Full, clock: &SharedClock, rng: &SharedRng) -> Resu
             Ok::<_, Error>(deployment_id)
         })
         .await?;
-    reconcile_system_roles(store, clock).await?;
+    reconcile_system_roles(store, clock, roles).await?;
     ensure_partitions(store, clock).await?;
     Ok(deployment_id)
 }
 
 /// Brings the stored copies of the implied roles in line with what decisions are made by.
-async fn reconcile_system_roles(store: &Full, clock: &SharedClock) -> Result<(), Error> {
-    let options = RoleOptions::default();
+async fn reconcile_system_roles(
+    store: &Full,
+    clock: &SharedClock,
+    options: RoleOptions,
+) -> Result<(), Error> {
     let reconcile = ReconcileSystemRoles { organization_id: None, options, now: clock.now() };
     for role in store.run(Call::by(system::role_reconciler()), reconcile).await? {
         let (organization_id, role_name) = (role.organization_id, role.name);

@@ -153,7 +153,8 @@ async fn serve(
 ) -> (String, App, Lifecycle) {
     let store = db.store_with(keyring).await.unwrap();
     let (clock, rng) = (SystemClock::shared(), SystemRng::shared());
-    let deployment_id = api::setup::prepare(&store, &clock, &rng).await.unwrap();
+    let deployment_id =
+        api::setup::prepare(&store, &clock, &rng, rbac::RoleOptions::default()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let lifecycle = Lifecycle::new();
@@ -174,6 +175,7 @@ async fn serve(
             gateway_enabled: true,
             record_authz_checks: false,
         },
+        roles: rbac::RoleOptions::default(),
         sliding_sessions: true,
         gateway: GatewaySettings::new(lifecycle.clone()),
         spool: Some(LedgerSettings {

@@ -422,3 +422,15 @@ async fn sharing_is_set_in_three_ways_and_recorded() {
     let member = app.user("mia", &[]).await;
     assert_eq!(member.get(SHARING).await.0, StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sharing_that_is_off_for_all_is_off_whatever_the_organization_says() {
+    let app =
+        TestApp::start(crypt::Keyring::empty(), |base| base.roles.disable_workspace_sharing = true)
+            .await;
+    let owner = app.first_user().await;
+    let off = json!({ "sharing_globally_disabled": true, "sharing_disabled": true, "shareable_workspace_owners": "none" });
+    assert_eq!(send(&owner, Method::GET, SHARING, &Value::Null).await, (200, off.clone()));
+    let all = json!({ "shareable_workspace_owners": "everyone" });
+    assert_eq!(send(&owner, Method::PATCH, SHARING, &all).await, (200, off));
+}

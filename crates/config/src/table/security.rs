@@ -39,6 +39,24 @@ options! {
             name: "Record Authorization Checks", env: "CODER_DANGEROUS_RECORD_AUTHZ_CHECKS",
             flag: "dangerous-record-authz-checks", json: "dangerous.record_authz_checks", hidden: true,
         },
+        /// Take from owners what reaches into the workspaces of others: SSH and applications.
+        disable_owner_workspace_access: bool = "false" {
+            name: "Disable Owner Workspace Access", env: "CODER_DISABLE_OWNER_WORKSPACE_ACCESS",
+            flag: "disable-owner-workspace-access", yaml: "disableOwnerWorkspaceAccess",
+            json: "disable_owner_workspace_exec",
+        },
+        /// Let nobody share workspaces, whatever the organizations say.
+        disable_workspace_sharing: bool = "false" {
+            name: "Disable Workspace Sharing", env: "CODER_DISABLE_WORKSPACE_SHARING",
+            flag: "disable-workspace-sharing", yaml: "disableWorkspaceSharing",
+            json: "disable_workspace_sharing",
+        },
+        /// Let nobody share chats.
+        disable_chat_sharing: bool = "false" {
+            name: "Disable Chat Sharing", env: "CODER_DISABLE_CHAT_SHARING",
+            flag: "disable-chat-sharing", yaml: "disableChatSharing",
+            json: "disable_chat_sharing",
+        },
         /// API requests per minute and user (or address, if nobody is logged in). Negative: no limit.
         api_rate_limit: i64 = "512" {
             name: "API Rate Limit", env: "CODER_API_RATE_LIMIT", flag: "api-rate-limit",
