@@ -35,6 +35,7 @@ pub(crate) async fn precheck(State(app): State<App>, mut request: Request, next:
     if let Ok(caller) = &outcome {
         let log = LogContext::of(request.extensions_mut());
         log.set_subject(&caller.user.id.0, &caller.user.username);
+        log.set_subject_kind(caller.subject.kind().as_str(), &caller.user.email);
         log.set_api_key(&caller.key.id);
     }
     request.extensions_mut().insert(Checked(Arc::new(outcome)));

@@ -13,6 +13,8 @@ pub struct LogContext(Arc<Mutex<Facts>>);
 pub(crate) struct Facts {
     pub(crate) subject_id: Option<String>,
     pub(crate) subject_name: Option<String>,
+    pub(crate) subject_type: Option<&'static str>,
+    pub(crate) subject_email: Option<String>,
     pub(crate) api_key_id: Option<String>,
     pub(crate) route: Option<MatchedPath>,
     pub(crate) body_bytes_max: Option<u64>,
@@ -31,6 +33,14 @@ impl LogContext {
         let mut facts = self.lock();
         facts.subject_id = Some(id).filter(|id| !id.is_empty());
         facts.subject_name = Some(name).filter(|name| !name.is_empty());
+    }
+
+    /// What kind of actor asks, and the address of a person; empty if there is none.
+    pub fn set_subject_kind(&self, kind: &'static str, email: &str) {
+        let email = Some(email.to_owned()).filter(|email| !email.is_empty());
+        let mut facts = self.lock();
+        facts.subject_type = Some(kind);
+        facts.subject_email = email;
     }
 
     /// Id of the API key in use. It is no secret: operators must see which key floods them.

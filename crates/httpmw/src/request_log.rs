@@ -131,6 +131,8 @@ impl Drop for Line {
                     request_id = self.request_id.map(|id| tracing::field::display(id.0)),
                     requestor_id = facts.subject_id,
                     requestor_name = facts.subject_name,
+                    requestor_type = facts.subject_type,
+                    requestor_email = facts.subject_email,
                     api_key_id = facts.api_key_id,
                     limit,
                     offset,

@@ -169,6 +169,7 @@ async fn a_panic_becomes_a_counted_500_that_names_the_request_and_nothing_else()
 async fn a_request_is_logged_once_its_body_has_ended_with_its_key_and_without_its_query() {
     async fn show(Extension(log): Extension<LogContext>) -> &'static str {
         log.set_subject(&uuid::Uuid::from_u128(7), "alice");
+        log.set_subject_kind("user", "alice@example.com");
         log.set_api_key(&"abcdefghij");
         "shown"
     }
@@ -197,6 +198,8 @@ async fn a_request_is_logged_once_its_body_has_ended_with_its_key_and_without_it
         ("request_id", &id),
         ("requestor_id", "00000000-0000-0000-0000-000000000007"),
         ("requestor_name", "alice"),
+        ("requestor_type", "user"),
+        ("requestor_email", "alice@example.com"),
         ("api_key_id", "abcdefghij"),
     ] {
         assert_eq!(logged[0][field], want, "{field}");

@@ -35,7 +35,9 @@ fn one_decision_of_so_many_is_measured_and_every_filter() {
                 assert!(judge.allows(Call::by(&subject), Action::Read, &user(ME)));
             }
             assert!(!judge.allows(Call::by(&subject), Action::Read, &user(BOB)));
-            judge.filter(Call::by(&subject), Action::Read, Resource::User);
+            for _ in 0..=SAMPLE_LISTS {
+                judge.filter(Call::by(&subject), Action::Read, Resource::User);
+            }
         });
     });
     let text = registry.encode();
@@ -43,7 +45,7 @@ fn one_decision_of_so_many_is_measured_and_every_filter() {
         "coderd_authz_authorize_duration_seconds_count{allowed=\"true\"} 2",
         "coderd_authz_authorize_duration_seconds_count{allowed=\"false\"} 1",
         "coderd_authz_authorize_duration_seconds_bucket{le=\"0.00001\",allowed=\"true\"}",
-        "coderd_authz_prepare_authorize_duration_seconds_count 1",
+        "coderd_authz_prepare_authorize_duration_seconds_count 2",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
