@@ -13,7 +13,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 use rbac::{
     Acl, Action, ActionSet, AllowEntry, AllowList, Catalog, Object, Permission, PermissionLists,
-    Resource, Role, RoleName, Scope, Subject, SubjectBuilder,
+    Resource, Role, RoleName, Scope, Subject, SubjectBuilder, SubjectKind,
 };
 use serde_json::{Map, Value, json};
 use stdx::ids::{GroupId, OrganizationId, UserId};
@@ -231,9 +231,16 @@ fn subject() -> impl Strategy<Value = Subject> {
         subsequence(&GROUPS[..3], 0..3),
         scope(),
         allow_list(),
+        prop::bool::weighted(0.1),
     )
-        .prop_map(|(site, org, roles, groups, scope, allow)| {
-            let mut builder = SubjectBuilder::user(ME).no_roles();
+        .prop_map(|(site, org, roles, groups, scope, allow, is_part)| {
+            // Parts of the deployment have the nil id, which owns nothing, whatever rows say.
+            let (kind, id) = if is_part {
+                (SubjectKind::Notifier, UserId::nil())
+            } else {
+                (SubjectKind::User, ME)
+            };
+            let mut builder = SubjectBuilder::new(kind, id).no_roles();
             builder = site.iter().fold(builder, |builder, name| builder.site_role(name));
             builder = org.iter().fold(builder, |builder, name| builder.org_role(ORGS[0], name));
             for (position, (org, levels)) in roles.iter().enumerate() {
