@@ -23,7 +23,7 @@ use crate::organizations::{built_in, forbidden_by_self, not_allowed, told};
     responses((status = 200, body = Vec<sdk::AssignableRole>), (status = 403, body = sdk::Response))
 )]
 pub(super) async fn list(cx: Cx) -> ApiResult<Json<Vec<sdk::AssignableRole>>> {
-    if cx.subject().authorize(Action::Read, &Object::new(Resource::AssignRole)).is_err() {
+    if !cx.allows(Action::Read, &Object::new(Resource::AssignRole)) {
         return Err(not_allowed(Action::Read, Resource::AssignRole));
     }
     let roles = cx.app.catalog.site_roles().filter(|role| role.name().name() != "member");
