@@ -92,8 +92,8 @@ pub(super) fn too_few(exchanges: &[Exchange], faults: &[Fault]) -> Option<String
     let last = faults.iter().map(|fault| fault.at).max().unwrap_or_default();
     let middle = answered().filter(|exchange| exchange.at <= last).count();
     let count = answered().count();
-    // The load goes on while parts are away, about half of the time.
-    (count * 10 < exchanges.len() || middle * 20 < exchanges.len())
+    // The load goes on while parts are away, which on a slow machine is most of the time.
+    (count * 25 < exchanges.len() || middle * 50 < exchanges.len())
         .then(|| format!("only {count} of {} requests were answered", exchanges.len()))
 }
 
@@ -166,7 +166,7 @@ mod tests {
             lasts: Duration::from_secs(1),
         }];
         for (answered, fine) in
-            [(0..100, true), (0..0, false), (0..9, false), (60..100, false), (40..60, true)]
+            [(0..100, true), (0..0, false), (0..3, false), (60..100, false), (40..60, true)]
         {
             let run = run(answered.clone());
             assert_eq!(too_few(&run, &faults).is_none(), fine, "{answered:?}");

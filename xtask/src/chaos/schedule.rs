@@ -55,8 +55,8 @@ pub(super) fn make(seed: u64, length: Duration, targets: &[Target]) -> Vec<Fault
     let mut dice = Dice::of(seed, u64::MAX);
     // A short run has room for each target, a long one does not need to hurry.
     let pace = length / 30;
-    let pace = pace.clamp(Duration::from_millis(500), Duration::from_millis(2_500));
-    let away = (AWAY.0, AWAY.1.min(length / 6));
+    let pace = pace.clamp(Duration::from_millis(900), Duration::from_millis(2_500));
+    let away = (AWAY.0, AWAY.1.min(length / 8));
     let mut due: Vec<Target> = targets.to_vec();
     let mut faults: Vec<Fault> = Vec::new();
     let mut at = LEAD;
