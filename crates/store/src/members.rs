@@ -78,7 +78,8 @@ impl Query for GetMember {
     }
 }
 
-/// The memberships of a user, as far as the subject may read them, in the order of the organizations.
+/// The memberships of a user in organizations that are not deleted, in the order of their identifiers. Whoever may
+/// read what is personal to the user reads all of them.
 #[derive(Debug)]
 pub struct ListMemberships {
     /// Whose.
