@@ -174,8 +174,9 @@ pub trait Interceptor: Send {
     /// Understands one stream frame that has already been relayed.
     fn observe(&mut self, frame: &Frame);
 
-    /// Whether all that a client wants of a streamed answer has come, and what the answer costs is still to come.
-    fn owes_usage(&self) -> bool {
+    /// Whether a streamed answer is complete although its end is still to come, and perhaps what it costs. A client
+    /// may leave with such an answer; the provider did not fail, and is not to be cancelled.
+    fn is_answered(&self) -> bool {
         false
     }
 

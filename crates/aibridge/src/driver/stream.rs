@@ -28,8 +28,9 @@ const QUIET_BYTES: usize = 16 * 1024;
 /// the connection can be used again only then.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long what follows an answer, its usage, may still take to come after the client has left with the answer.
-const USAGE: Duration = LINGER;
+/// How long what follows an answer, its usage and its end, may still take to come after the client has left with
+/// the answer.
+const EPILOGUE: Duration = LINGER;
 
 /// The body of a streamed answer: a state machine that the server's connection drives, so that a slow
 /// client slows the provider down and a client that leaves ends everything by dropping it.
@@ -187,11 +188,11 @@ impl Stream {
     /// The client is gone. That ends the exchange, and cancels the provider's work; but for one whose work is done.
     fn abandon(mut self) {
         self.understand_all();
-        if self.exchange.interceptor.owes_usage() && Handle::try_current().is_ok() {
+        if self.exchange.interceptor.is_answered() && Handle::try_current().is_ok() {
             let lifecycle = self.terms.lifecycle.clone();
             lifecycle.spawn_quietly(async move {
                 // What does not come in time is missing in the record, which says so.
-                let _ = timeout(USAGE, self.read_rest()).await;
+                let _ = timeout(EPILOGUE, self.read_rest()).await;
             });
         }
     }

@@ -116,9 +116,8 @@ impl Interceptor for Chat {
         }
     }
 
-    fn owes_usage(&self) -> bool {
-        let over = self.done || self.ledger.fault.is_some();
-        !over && self.choices.are_finished() && !self.usage.is_known()
+    fn is_answered(&self) -> bool {
+        self.choices.are_finished() && !self.done && self.ledger.fault.is_none()
     }
 
     fn observe_body(&mut self, body: &[u8]) {

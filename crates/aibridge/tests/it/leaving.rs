@@ -125,6 +125,28 @@ async fn a_client_that_leaves_between_the_answer_and_its_usage_is_charged() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_between_the_usage_of_an_answer_and_its_end_does_not_cancel_it() {
+    let [_, api, _] = apis();
+    let (answer, end) = api.frames.split_at(api.frames.len() - 1);
+    assert_eq!(end, ["data: [DONE]\n\n"]);
+    let gate = Arc::new(Semaphore::new(0));
+    let mut steps = sends(answer);
+    steps.push(Step::Wait(Arc::clone(&gate)));
+    steps.push(send(&end[0]));
+    let (world, provider) = api.world(reply(true, steps)).await;
+    let mut body = world.send(post(api.path, &api.request(true))).await.into_body();
+    let (mut read, all) = (0, answer.concat().len());
+    while read < all {
+        read += chunk(&mut body).await.unwrap().len();
+    }
+    drop(body);
+    gate.add_permits(1);
+    provider.finished().await;
+    let want = api.book_of_answer(true, r#"end "..." ok"#);
+    assert_eq!(world.book.ended().await, want);
+}
+
+#[tokio::test]
 async fn an_answer_that_came_while_its_start_was_being_recorded_is_charged_even_if_nobody_waits() {
     for api in apis() {
         for stream in [false, true] {

@@ -60,10 +60,6 @@ impl Usage {
         });
     }
 
-    pub(super) const fn is_known(&self) -> bool {
-        self.counts.is_some()
-    }
-
     /// What is known.
     pub(super) fn counts(&self) -> Option<Counts> {
         self.counts.clone()
