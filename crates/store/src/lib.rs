@@ -9,12 +9,14 @@
 //! Invariants:
 //! - a query cannot run without the permit that its own rule earned, and nothing outside `stack/authz.rs`
 //!   makes one;
-//! - a connection cannot be reached from outside this crate;
+//! - a connection is handed to queries that were let through, and to nobody else; outside this crate they reach it
+//!   by [`embed`], which is for services that are not ours;
 //! - a sealed column takes and yields [`Sealed`] and nothing else; encryption off is a keyring without keys;
 //! - a list never returns a row that its subject may not read, and never more rows than its limit;
 //! - no error holds a secret or the content of a row.
 //!
-//! It knows nothing of HTTP, wire formats or the gateway. To add a query, follow `docs/adding-a-query.md` and
+//! It knows nothing of HTTP, wire formats or the gateway. Services of your own can put their queries on this stack:
+//! [`embed`] says how. To add a query here, follow `docs/adding-a-query.md` and
 //! finish with `cargo xtask gen`.
 
 mod connect;
@@ -39,6 +41,7 @@ pub mod ai_providers;
 pub mod api_keys;
 pub mod audit_logs;
 pub mod custom_roles;
+pub mod embed;
 pub mod gateway_keys;
 pub mod groups;
 pub mod interceptions;

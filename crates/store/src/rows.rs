@@ -2,7 +2,6 @@
 //! that indexes are used.
 
 mod joined;
-#[cfg_attr(not(test), expect(dead_code, reason = "no table has access control lists yet"))]
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -18,13 +17,14 @@ use uuid::Uuid;
 
 use crate::Pk;
 
-pub(crate) use shared::Sharing;
+pub use shared::{AclShape, Sharing};
 
 /// A condition on rows of `T`.
-pub(crate) type Condition<T> = Box<dyn BoxableExpression<T, Pg, SqlType = Bool>>;
+pub type Condition<T> = Box<dyn BoxableExpression<T, Pg, SqlType = Bool>>;
 
 /// What a list query adds to its conditions. `None` never narrows, an empty list yields nothing.
-pub(crate) struct Rows(Option<RowFilter>);
+#[derive(Debug)]
+pub struct Rows(Option<RowFilter>);
 
 /// How the columns of one table are compared. A table leaves out what it has no column for: then no row has
 /// that owner, is in that organization, is shared, or can be named by an allow list.
@@ -38,23 +38,23 @@ pub(crate) struct Rows(Option<RowFilter>);
 ///     ..Terms::NONE
 /// };
 /// ```
-pub(crate) struct Terms<T> {
+#[expect(missing_debug_implementations, reason = "functions only")]
+pub struct Terms<T> {
     /// The id is one of these.
-    pub(crate) id: Option<fn(Vec<Uuid>) -> Condition<T>>,
+    pub id: Option<fn(Vec<Uuid>) -> Condition<T>>,
     /// It is in one of these organizations.
-    pub(crate) org: Option<fn(Vec<Pk<OrganizationId>>) -> Condition<T>>,
+    pub org: Option<fn(Vec<Pk<OrganizationId>>) -> Condition<T>>,
     /// It is in no organization. `None` with `org`: every row is in one; `None` without: none is.
-    pub(crate) outside: Option<fn() -> Condition<T>>,
+    pub outside: Option<fn() -> Condition<T>>,
     /// It belongs to this user.
-    pub(crate) owner: Option<fn(Pk<UserId>) -> Condition<T>>,
+    pub owner: Option<fn(Pk<UserId>) -> Condition<T>>,
     /// Its access control list names the subject.
-    pub(crate) acl: Option<fn(Sharing) -> Condition<T>>,
+    pub acl: Option<fn(Sharing) -> Condition<T>>,
 }
 
 impl<T: 'static> Terms<T> {
     /// A table of which nothing is known: only who may see all rows sees any.
-    pub(crate) const NONE: Self =
-        Self { id: None, org: None, outside: None, owner: None, acl: None };
+    pub const NONE: Self = Self { id: None, org: None, outside: None, owner: None, acl: None };
 
     const fn columns(&self) -> Columns {
         Columns {
@@ -74,7 +74,8 @@ impl Rows {
 
     /// What rows of a table must satisfy, `None` if all pass: what [`RowFilter::matches`] says of each row's
     /// object.
-    pub(crate) fn condition<T: 'static>(&self, terms: &Terms<T>) -> Option<Condition<T>> {
+    #[must_use]
+    pub fn condition<T: 'static>(&self, terms: &Terms<T>) -> Option<Condition<T>> {
         let Some(filter) = &self.0 else { return Some(never()) };
         let filter = filter.clone().for_columns(terms.columns());
         if filter.is_everything() {

@@ -49,6 +49,10 @@ const PLACES: [&str; 8] = [
     concat!("deb.", "debian.org"),
 ];
 
+/// What services of others reach the connection by, and who of ours may show and measure it.
+const EMBED: &str = concat!("store::", "embed");
+const EMBEDDERS: [&str; 2] = ["crates/store/", "crates/bench/"];
+
 pub(super) fn check(tree: &Tree, workspace: &Workspace<'_>, faults: &mut Faults) -> Result<()> {
     let listed = output(tree.command("git").args([
         "ls-files",
@@ -99,6 +103,14 @@ fn judge(path: &str, text: &str, faults: &mut Faults) {
                 fault(format!("`{word}`: {cure}"));
             }
         }
+        if extension == "rs"
+            && line.contains(EMBED)
+            && !EMBEDDERS.iter().any(|folder| path.starts_with(folder))
+        {
+            fault(format!(
+                "`{EMBED}` is for services that are not ours: write the query in `store`"
+            ));
+        }
         for place in PLACES {
             if line.contains(place) {
                 fault(format!("`{place}` is a matter of one machine"));
@@ -116,6 +128,7 @@ mod tests {
         let long = "x\n".repeat(LINES_MAX + 1);
         let todo = format!("// {}: later\n", WORDS[0].0);
         let place = format!("cd {}main\n", PLACES[0]);
+        let embed = format!("use {EMBED}::rows;\n");
         let cases = [
             ("a.rs", "fine\n", None),
             ("a.rs", "", None),
@@ -130,6 +143,8 @@ mod tests {
             ("a.rs", "one", Some("a.rs: no line ending")),
             ("a.md", &todo, Some("a.md:1:")),
             (".ci/run", &place, Some(".ci/run:1:")),
+            ("crates/api/src/a.rs", &embed, Some("a.rs:1: `store")),
+            ("crates/store/examples/a.rs", &embed, None),
         ];
         for (path, text, wanted) in cases {
             let mut faults = Faults::new();

@@ -12,7 +12,7 @@ use super::Condition;
 
 /// How access control lists are stored: an object in JSON with the id of a user or group as key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AclShape {
+pub enum AclShape {
     /// `{"<id>": ["read", ..]}`
     Actions,
     /// `{"<id>": {"permissions": ["read", ..]}}`
@@ -20,7 +20,8 @@ pub(crate) enum AclShape {
 }
 
 /// Whom an access control list must name, and for what.
-pub(crate) struct Sharing {
+#[derive(Debug)]
+pub struct Sharing {
     user: String,
     groups: Vec<String>,
     /// The action, and the one that stands for all.
@@ -37,7 +38,8 @@ impl Sharing {
     }
 
     /// The condition over a table's two lists and its organization, whose id is the id of its group of everyone.
-    pub(crate) fn by<T, U, G, O>(self, shape: AclShape, users: U, groups: G, org: O) -> Condition<T>
+    #[must_use]
+    pub fn by<T, U, G, O>(self, shape: AclShape, users: U, groups: G, org: O) -> Condition<T>
     where
         U: Column + SelectableExpression<T> + QueryFragment<Pg> + Send + 'static,
         G: Column + SelectableExpression<T> + QueryFragment<Pg> + Send + 'static,

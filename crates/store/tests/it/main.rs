@@ -5,6 +5,11 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod embed;
+#[cfg(test)]
+#[path = "../../examples/files.rs"]
+mod example;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod identity;
