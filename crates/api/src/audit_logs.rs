@@ -24,11 +24,8 @@ use uuid::Uuid;
 use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
-use crate::paging::Window;
+use crate::paging::{COUNT_CAP, Window};
 use crate::routes::Routes;
-
-/// Where counting stops: a count over millions of rows would time the page out.
-const COUNT_CAP: i64 = 2_000;
 
 pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(list_audit_logs))

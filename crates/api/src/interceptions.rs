@@ -19,7 +19,7 @@ pub(crate) use records::{Record, initiator, object, or_none, records};
 use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
-use crate::paging::{Limits, Page, Window, unknown_cursor};
+use crate::paging::{COUNT_CAP, Limits, Page, Window, unknown_cursor};
 use crate::routes::Routes;
 use crate::search::{self, Bare, Case};
 
@@ -52,7 +52,8 @@ async fn list_interceptions(
     let filter = resolve(&cx, &page.q, Kind::Interceptions).await?;
     let (count, rows) = cx
         .tx(TxOptions::snapshot("list_interceptions"), async |tx| {
-            let count = tx.run(CountInterceptions { filter: filter.clone() }).await?;
+            let count =
+                tx.run(CountInterceptions { filter: filter.clone(), cap: COUNT_CAP }).await?;
             let list = ListInterceptions {
                 filter: filter.clone(),
                 after: page.after.map(InterceptionId::new),
@@ -64,7 +65,7 @@ async fn list_interceptions(
         })
         .await?;
     let results = records(rows).into_iter().map(Record::into_wire).collect();
-    Ok(Json(sdk::Interceptions { count, results }))
+    Ok(Json(sdk::Interceptions { count, count_cap: COUNT_CAP, results }))
 }
 
 /// Reads the page and the beginning of names that the three lists of names take.

@@ -6,6 +6,9 @@ use url::form_urlencoded;
 use crate::error::{ApiError, ApiResult};
 use crate::search::Fields;
 
+/// Where counting stops: a count over millions of rows would time the page out.
+pub(crate) const COUNT_CAP: i64 = 2_000;
+
 /// What is said of parameters that break a rule.
 pub(crate) const INVALID: &str = "Query parameters have invalid values.";
 

@@ -17,7 +17,7 @@ use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::interceptions::{Kind, initiator, object, or_none, records, resolve};
 use crate::json::Json;
-use crate::paging::{Between, Limits, Page, unknown_cursor};
+use crate::paging::{Between, COUNT_CAP, Limits, Page, unknown_cursor};
 use crate::routes::Routes;
 
 pub(crate) fn routes() -> Routes {
@@ -44,11 +44,11 @@ async fn list_sessions(cx: Cx, RawQuery(query): RawQuery) -> ApiResult<Json<sdk:
         .tx(TxOptions::snapshot("list_sessions"), async |tx| {
             if let Some(cursor) = &page.after {
                 let among = cursor_filter(&filter, cursor).ok_or_else(unknown_cursor)?;
-                if tx.run(CountSessions { filter: among }).await? == 0 {
+                if tx.run(CountSessions { filter: among, cap: 0 }).await? == 0 {
                     return Err(unknown_cursor());
                 }
             }
-            let count = tx.run(CountSessions { filter: filter.clone() }).await?;
+            let count = tx.run(CountSessions { filter: filter.clone(), cap: COUNT_CAP }).await?;
             let list = ListSessions {
                 filter: filter.clone(),
                 after: page.after.clone().map(|session_id| SessionCursor { session_id }),
@@ -59,7 +59,7 @@ async fn list_sessions(cx: Cx, RawQuery(query): RawQuery) -> ApiResult<Json<sdk:
         })
         .await?;
     let sessions = sessions.into_iter().map(|session| summary(session, &users)).collect();
-    Ok(Json(sdk::Sessions { count, sessions }))
+    Ok(Json(sdk::Sessions { count, count_cap: COUNT_CAP, sessions }))
 }
 
 /// A filter that leaves the cursor's session alone, if it is part of the list at all.

@@ -8,8 +8,10 @@ use crate::{MinimalUser, Timestamp};
 /// `GET /api/v2/aibridge/interceptions`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Interceptions {
-    /// Matches before paging.
+    /// Matches before paging, counted no further than `count_cap` + 1.
     pub count: i64,
+    /// Where counting stops. A greater `count` says that there are more.
+    pub count_cap: i64,
     /// Newest first.
     pub results: Vec<Interception>,
 }
@@ -87,8 +89,10 @@ pub struct ToolUsage {
 /// `GET /api/v2/aibridge/sessions`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Sessions {
-    /// Matches before paging.
+    /// Matches before paging, counted no further than `count_cap` + 1.
     pub count: i64,
+    /// Where counting stops. A greater `count` says that there are more.
+    pub count_cap: i64,
     /// Last active first.
     pub sessions: Vec<Session>,
 }

@@ -329,8 +329,10 @@ export interface Interception {
 
 /** `GET /api/v2/aibridge/interceptions` */
 export interface Interceptions {
-  /** Matches before paging. */
+  /** Matches before paging, counted no further than `count_cap` + 1. */
   count: number;
+  /** Where counting stops. A greater `count` says that there are more. */
+  count_cap: number;
   /** Newest first. */
   results: Interception[];
 }
@@ -462,8 +464,10 @@ export interface SessionThreads {
 
 /** `GET /api/v2/aibridge/sessions` */
 export interface Sessions {
-  /** Matches before paging. */
+  /** Matches before paging, counted no further than `count_cap` + 1. */
   count: number;
+  /** Where counting stops. A greater `count` says that there are more. */
+  count_cap: number;
   /** Last active first. */
   sessions: Session[];
 }

@@ -30,19 +30,21 @@ mod compare;
 mod ingest;
 mod links;
 mod list;
+mod names;
 mod rows;
 mod sessions;
 mod sweep;
+mod threads;
 mod token_details;
 
 pub use compare::{CompareFacts, Deviation, Deviations};
 pub use ingest::{EnsurePartitions, IngestFacts};
-pub use list::{
-    CountInterceptions, Filter, ListClients, ListInterceptions, ListModels, ListProviderNames, Page,
-};
+pub use list::{CountInterceptions, Filter, ListInterceptions, Page};
+pub use names::{ListClients, ListModels, ListProviderNames};
 pub use rows::{End, Facts, Interception, Prompt, Start, Thought, Tokens, Tool};
-pub use sessions::{CountSessions, GetSession, ListSessions, ListThreads, Session, SessionCursor};
+pub use sessions::{CountSessions, GetSession, ListSessions, Session, SessionCursor};
 pub use sweep::SweepOpen;
+pub use threads::ListThreads;
 pub use token_details::SumTokenDetails;
 
 use rbac::{Object, Resource};

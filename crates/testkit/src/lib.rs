@@ -8,6 +8,7 @@ mod outage;
 pub mod program;
 pub mod provider;
 pub mod relay;
+pub mod volume;
 
 pub use db::TestDb;
 pub use outage::Outage;

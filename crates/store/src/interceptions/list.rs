@@ -1,4 +1,5 @@
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Resource};
 use stdx::ids::{InterceptionId, UserId};
@@ -189,11 +190,13 @@ async fn cursor(
     Ok(query.first(db.conn()).await.optional()?)
 }
 
-/// How many match.
+/// How many match, counted no further than `cap + 1`.
 #[derive(Debug)]
 pub struct CountInterceptions {
     /// Which.
     pub filter: Filter,
+    /// Where counting stops: a count over millions of rows would time the page out.
+    pub cap: i64,
 }
 
 impl Query for CountInterceptions {
@@ -207,78 +210,15 @@ impl Query for CountInterceptions {
     fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, i64> {
         Box::pin(async move {
             let rows = permit.into_rows();
-            let mut query =
-                aibridge_interceptions::table.select(diesel::dsl::count_star()).into_boxed();
+            let mut query = aibridge_interceptions::table
+                .limit(self.cap.saturating_add(1))
+                .select(1.into_sql::<BigInt>())
+                .into_boxed();
             for condition in self.filter.conditions(&rows) {
                 query = query.filter(condition);
             }
-            Ok(query.first(db.conn()).await?)
+            let seen: Vec<i64> = query.load(db.conn()).await?;
+            Ok(i64::try_from(seen.len()).unwrap_or(i64::MAX))
         })
     }
-}
-
-macro_rules! distinct_names {
-    ($($(#[$doc:meta])* $query:ident = $name:literal on $column:ident;)*) => {$(
-        $(#[$doc])*
-        #[derive(Debug)]
-        pub struct $query {
-            /// Only names that begin with this, ignoring nothing.
-            pub prefix: String,
-            /// Rows to skip.
-            pub offset: i64,
-            /// At most 1,000.
-            pub limit: i64,
-        }
-
-        impl Query for $query {
-            const NAME: &'static str = $name;
-            type Out = Vec<String>;
-
-            fn access(&self) -> Access<Self> {
-                Access::Rows(Resource::Interception, Action::Read)
-            }
-
-            fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, Vec<String>> {
-                Box::pin(async move {
-                    let rows = permit.into_rows();
-                    let mut query = aibridge_interceptions::table
-                        .select(aibridge_interceptions::$column)
-                        .distinct()
-                        .order(aibridge_interceptions::$column)
-                        .offset(self.offset.max(0))
-                        .limit(self.limit.clamp(0, PAGE_MAX))
-                        .into_boxed();
-                    for condition in Filter::default().conditions(&rows) {
-                        query = query.filter(condition);
-                    }
-                    if !self.prefix.is_empty() {
-                        query = query.filter(aibridge_interceptions::$column.like(starts_with(&self.prefix)));
-                    }
-                    Ok(query.load(db.conn()).await?)
-                })
-            }
-        }
-    )*};
-}
-
-distinct_names! {
-    /// Models that were asked for.
-    ListModels = "interceptions.list_models" on model;
-    /// Client programs that were seen.
-    ListClients = "interceptions.list_clients" on client;
-    /// Provider instances that were used.
-    ListProviderNames = "interceptions.list_provider_names" on provider_name;
-}
-
-/// A LIKE pattern for a literal prefix.
-fn starts_with(prefix: &str) -> String {
-    let mut pattern = String::with_capacity(prefix.len() + 1);
-    for letter in prefix.chars() {
-        if matches!(letter, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('%');
-    pattern
 }

@@ -1,21 +1,27 @@
-//! Sessions and threads: interceptions grouped by the session key that a client sent, and by the tool calls
-//! that tie one request to the next. There is no table of either.
+//! Sessions: interceptions grouped by the session key that a client sent. There is no table of them.
+//!
+//! A session is represented by its newest interception, so that a page of the last active ones is found by walking
+//! from the newest interception on, whatever number there is of older ones.
+
+use std::fmt::Write as _;
 
 use diesel::QueryableByName;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{Array, BigInt, HasSqlType, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Resource};
-use stdx::ids::{InterceptionId, UserId};
+use stdx::ids::UserId;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::list::{Filter, PAGE_MAX, Page};
-use super::rows::Interception;
-use crate::Pk;
+use super::list::{Filter, PAGE_MAX};
 use crate::query::{Access, Db, Fut, Permit, Query};
-use crate::schema::aibridge_interceptions;
+use crate::rows::Rows;
 use crate::users::{UserName, names_of};
+use crate::{Error, Pk};
 
 /// One session of one user.
 #[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
@@ -61,81 +67,201 @@ pub struct SessionCursor {
     pub session_id: String,
 }
 
-/// Binds the filter in one fixed order; a NULL switches its condition off.
-macro_rules! bind_filter {
-    ($query:expr, $filter:expr, $rows:expr) => {{
-        let owners: Option<Vec<Pk<UserId>>> = $rows.owners();
-        let ids: Option<Vec<Uuid>> = $rows.ids();
-        $query
-            .bind::<Nullable<Array<SqlUuid>>, _>(owners)
-            .bind::<Nullable<Array<SqlUuid>>, _>(ids)
-            .bind::<Nullable<SqlUuid>, _>($filter.initiator.map(Pk))
-            .bind::<Nullable<Text>, _>($filter.provider.clone())
-            .bind::<Nullable<Text>, _>($filter.provider_name.clone())
-            .bind::<Nullable<Text>, _>($filter.model.clone())
-            .bind::<Nullable<Text>, _>($filter.client.clone())
-            .bind::<Nullable<Text>, _>($filter.session_id.clone())
-            .bind::<Nullable<Timestamptz>, _>($filter.started_after)
-            .bind::<Nullable<Timestamptz>, _>($filter.started_before)
-    }};
-}
-
-/// The sessions that match: cheap aggregates first, so that a page is chosen before anything is joined.
-const MATCHING: &str = "
-    WITH matching AS (
-        SELECT i.session_id, i.initiator_id
-          FROM aibridge_interceptions i
-         WHERE i.ended_at IS NOT NULL
-           AND ($1 IS NULL OR i.initiator_id = ANY ($1))
-           AND ($2 IS NULL OR i.id = ANY ($2))
-           AND ($3 IS NULL OR i.initiator_id = $3)
-           AND ($4 IS NULL OR i.provider = $4)
-           AND ($5 IS NULL OR i.provider_name = $5)
-           AND ($6 IS NULL OR i.model = $6)
-           AND ($7 IS NULL OR i.client = $7)
-           AND ($8 IS NULL OR i.session_id = $8)
-           AND ($9 IS NULL OR i.started_at >= $9)
-           AND ($10 IS NULL OR i.started_at <= $10)
-         GROUP BY i.session_id, i.initiator_id
-    ), sessions AS (
-        SELECT i.session_id, i.initiator_id,
-               min(i.started_at) AS started_at, max(i.ended_at) AS ended_at,
-               max(i.started_at) AS last_active_at,
+/// The columns of a page's sessions, each from all of its interceptions that may be seen.
+const SHOWN: &str = "
+    SELECT page.session_id, page.initiator_id, s.providers, s.models, s.client, s.metadata,
+           s.started_at, s.ended_at, page.started_at AS last_active_at, s.threads,
+           t.input_tokens, t.output_tokens, t.cache_read_input_tokens, t.cache_write_input_tokens,
+           (SELECT p.prompt FROM aibridge_user_prompts p
+             WHERE p.interception_id = ANY (s.interceptions)
+             ORDER BY p.created_at DESC, p.id DESC LIMIT 1) AS last_prompt
+      FROM page
+     CROSS JOIN LATERAL (
+        SELECT min(i.started_at) AS started_at, max(i.ended_at) AS ended_at,
                count(*) FILTER (WHERE i.thread_root_id IS NULL) AS threads,
                array_agg(DISTINCT i.provider) AS providers, array_agg(DISTINCT i.model) AS models,
                (array_agg(i.client ORDER BY i.started_at, i.id))[1] AS client,
                (array_agg(i.metadata ORDER BY i.started_at, i.id))[1] AS metadata,
                array_agg(i.id) AS interceptions
           FROM aibridge_interceptions i
-          JOIN matching m ON m.session_id = i.session_id AND m.initiator_id = i.initiator_id
-         WHERE i.ended_at IS NOT NULL AND ($2 IS NULL OR i.id = ANY ($2))
-         GROUP BY i.session_id, i.initiator_id
-    )";
-
-const PAGE: &str = ", page AS (
-        SELECT * FROM sessions
-         WHERE $11 IS NULL
-            OR (last_active_at, session_id, initiator_id) < (
-                SELECT last_active_at, session_id, initiator_id FROM sessions WHERE session_id = $11
-                 ORDER BY last_active_at, initiator_id LIMIT 1)
-         ORDER BY last_active_at DESC, session_id DESC, initiator_id DESC
-        OFFSET $12 LIMIT $13
-    )
-    SELECT page.session_id, page.initiator_id, page.providers, page.models, page.client, page.metadata,
-           page.started_at, page.ended_at, page.last_active_at, page.threads,
-           t.input_tokens, t.output_tokens, t.cache_read_input_tokens, t.cache_write_input_tokens,
-           (SELECT p.prompt FROM aibridge_user_prompts p
-             WHERE p.interception_id = ANY (page.interceptions)
-             ORDER BY p.created_at DESC, p.id DESC LIMIT 1) AS last_prompt
-      FROM page
-      CROSS JOIN LATERAL (
+         WHERE i.session_id = page.session_id AND i.initiator_id = page.initiator_id";
+const SHOWN_TOKENS: &str = "
+      ) s
+     CROSS JOIN LATERAL (
         SELECT coalesce(sum(u.input_tokens), 0)::bigint AS input_tokens,
                coalesce(sum(u.output_tokens), 0)::bigint AS output_tokens,
                coalesce(sum(u.cache_read_input_tokens), 0)::bigint AS cache_read_input_tokens,
                coalesce(sum(u.cache_write_input_tokens), 0)::bigint AS cache_write_input_tokens
-          FROM aibridge_token_usages u WHERE u.interception_id = ANY (page.interceptions)
+          FROM aibridge_token_usages u WHERE u.interception_id = ANY (s.interceptions)
       ) t
-     ORDER BY page.last_active_at DESC, page.session_id DESC, page.initiator_id DESC";
+     ORDER BY page.started_at DESC, page.id DESC";
+
+/// A statement whose conditions depend on what is asked for. Only what is asked for is in its text: a condition that
+/// is switched off by a NULL keeps plans that are made once for all values from using an index.
+struct Statement {
+    query: BoxedSqlQuery<'static, Pg, SqlQuery>,
+    bound: usize,
+}
+
+impl Statement {
+    fn new() -> Self {
+        Self { query: diesel::sql_query("").into_boxed(), bound: 0 }
+    }
+
+    /// Binds a value and yields the name by which the text speaks of it.
+    fn bind<T, V>(&mut self, value: V) -> String
+    where
+        Pg: HasSqlType<T>,
+        T: Send + 'static,
+        V: ToSql<T, Pg> + Send + 'static,
+    {
+        let query = std::mem::replace(&mut self.query, diesel::sql_query("").into_boxed());
+        self.query = query.bind::<T, V>(value);
+        self.bound += 1;
+        format!("${}", self.bound)
+    }
+
+    /// A condition on column `name` of whatever interception; none without a value.
+    fn condition<T, V>(&mut self, column: &'static str, value: Option<V>) -> Option<Condition>
+    where
+        Pg: HasSqlType<T>,
+        T: Send + 'static,
+        V: ToSql<T, Pg> + Send + 'static,
+    {
+        let value = self.bind::<T, V>(value?);
+        Some(Condition { column, value })
+    }
+
+    fn with(self, text: &str) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
+        self.query.sql(text)
+    }
+}
+
+/// A column with operator, such as `model =`, and the bound value.
+struct Condition {
+    column: &'static str,
+    value: String,
+}
+
+/// What is asked of a session's interceptions, by what it decides.
+struct Conditions {
+    /// Which may be seen at all.
+    seen: Vec<Condition>,
+    /// Whose and which session.
+    session: Vec<Condition>,
+    /// What one of them must be like.
+    one: Vec<Condition>,
+}
+
+impl Conditions {
+    fn of(statement: &mut Statement, filter: &Filter, rows: &Rows) -> Self {
+        let st = statement;
+        let text = |text: &Option<String>| text.clone();
+        let seen = [st.condition::<Array<SqlUuid>, _>("id = ANY", rows.ids())];
+        let session = [
+            st.condition::<Array<SqlUuid>, _>("initiator_id = ANY", rows.owners()),
+            st.condition::<SqlUuid, _>("initiator_id =", filter.initiator.map(Pk)),
+            st.condition::<Text, _>("session_id =", text(&filter.session_id)),
+        ];
+        let one = [
+            st.condition::<Text, _>("provider =", text(&filter.provider)),
+            st.condition::<Text, _>("provider_name =", text(&filter.provider_name)),
+            st.condition::<Text, _>("model =", text(&filter.model)),
+            st.condition::<Text, _>("client =", text(&filter.client)),
+            st.condition::<Timestamptz, _>("started_at >=", filter.started_after),
+            st.condition::<Timestamptz, _>("started_at <=", filter.started_before),
+        ];
+        Self {
+            seen: seen.into_iter().flatten().collect(),
+            session: session.into_iter().flatten().collect(),
+            one: one.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Of the interceptions that are called `name`: the conditions on every one.
+    fn seen(&self, name: &str) -> String {
+        format!(" AND {name}.ended_at IS NOT NULL{}", all(&self.seen, name))
+    }
+
+    /// The newest interception of every session that matches.
+    fn newest(&self) -> String {
+        let same = |name: &str| {
+            format!(
+                "SELECT FROM aibridge_interceptions {name}
+                  WHERE {name}.session_id = i.session_id AND {name}.initiator_id = i.initiator_id{}",
+                self.seen(name)
+            )
+        };
+        let mut text = format!(
+            " FROM aibridge_interceptions i
+             WHERE NOT EXISTS ({} AND (n.started_at, n.id) > (i.started_at, i.id)){}{}",
+            same("n"),
+            self.seen("i"),
+            all(&self.session, "i"),
+        );
+        if !self.one.is_empty() {
+            let _ = write!(text, " AND EXISTS ({}{})", same("m"), all(&self.one, "m"));
+        }
+        text
+    }
+}
+
+fn all(conditions: &[Condition], name: &str) -> String {
+    conditions.iter().fold(String::new(), |mut text, Condition { column, value }| {
+        let _ = write!(text, " AND {name}.{column} ({value})");
+        text
+    })
+}
+
+#[derive(QueryableByName)]
+struct Newest {
+    #[diesel(sql_type = Timestamptz)]
+    started_at: OffsetDateTime,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// The interception by which the cursor's session is in the list.
+async fn find(
+    db: &mut Db<'_>,
+    cursor: &SessionCursor,
+    rows: &Rows,
+) -> Result<Option<Newest>, Error> {
+    let mut statement = Statement::new();
+    let filter = Filter { session_id: Some(cursor.session_id.clone()), ..Filter::default() };
+    let newest = Conditions::of(&mut statement, &filter, rows).newest();
+    let text = format!("SELECT i.started_at, i.id{newest} ORDER BY i.started_at, i.id LIMIT 1");
+    Ok(statement.with(&text).get_result(db.conn()).await.optional()?)
+}
+
+/// A page of sessions that match.
+async fn page(
+    db: &mut Db<'_>,
+    filter: &Filter,
+    rows: &Rows,
+    after: Option<Newest>,
+    (offset, limit): (i64, i64),
+) -> Result<(Vec<Session>, Vec<UserName>), Error> {
+    let mut statement = Statement::new();
+    let conditions = Conditions::of(&mut statement, filter, rows);
+    let mut newest = conditions.newest();
+    if let Some(Newest { started_at, id }) = after {
+        let (started_at, id) =
+            (statement.bind::<Timestamptz, _>(started_at), statement.bind::<SqlUuid, _>(id));
+        let _ = write!(newest, " AND (i.started_at, i.id) < ({started_at}, {id})");
+    }
+    let (offset, limit) = (statement.bind::<BigInt, _>(offset), statement.bind::<BigInt, _>(limit));
+    let seen = conditions.seen("i");
+    let text = format!(
+        "WITH page AS MATERIALIZED (
+            SELECT i.session_id, i.initiator_id, i.started_at, i.id{newest}
+             ORDER BY i.started_at DESC, i.id DESC OFFSET {offset} LIMIT {limit}
+         ){SHOWN}{seen}{SHOWN_TOKENS}"
+    );
+    let sessions: Vec<Session> = statement.with(&text).load(db.conn()).await?;
+    let users = names_of(db, sessions.iter().map(|row| UserId::new(row.initiator_id))).await?;
+    Ok((sessions, users))
+}
 
 /// A page of sessions, last active first.
 #[derive(Debug)]
@@ -161,16 +287,15 @@ impl Query for ListSessions {
     fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, Self::Out> {
         Box::pin(async move {
             let rows = permit.into_rows();
-            let query = diesel::sql_query(format!("{MATCHING}{PAGE}"));
-            let sessions: Vec<Session> = bind_filter!(query, self.filter, rows)
-                .bind::<Nullable<Text>, _>(self.after.as_ref().map(|after| &after.session_id))
-                .bind::<BigInt, _>(self.offset.max(0))
-                .bind::<BigInt, _>(self.limit.clamp(0, PAGE_MAX))
-                .load(db.conn())
-                .await?;
-            let users =
-                names_of(db, sessions.iter().map(|row| UserId::new(row.initiator_id))).await?;
-            Ok((sessions, users))
+            let after = match &self.after {
+                None => None,
+                Some(cursor) => match find(db, cursor, &rows).await? {
+                    None => return Ok((Vec::new(), Vec::new())),
+                    newest => newest,
+                },
+            };
+            let window = (self.offset.max(0), self.limit.clamp(0, PAGE_MAX));
+            page(db, &self.filter, &rows, after, window).await
         })
     }
 }
@@ -181,11 +306,13 @@ struct Counted {
     count: i64,
 }
 
-/// How many sessions match.
+/// How many sessions match, counted no further than `cap + 1`.
 #[derive(Debug)]
 pub struct CountSessions {
     /// Which.
     pub filter: Filter,
+    /// Where counting stops.
+    pub cap: i64,
 }
 
 impl Query for CountSessions {
@@ -199,10 +326,16 @@ impl Query for CountSessions {
     fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, i64> {
         Box::pin(async move {
             let rows = permit.into_rows();
-            let query =
-                diesel::sql_query(format!("{MATCHING} SELECT count(*) AS count FROM sessions"));
-            let counted: Counted =
-                bind_filter!(query, self.filter, rows).get_result(db.conn()).await?;
+            let mut statement = Statement::new();
+            let newest = Conditions::of(&mut statement, &self.filter, &rows).newest();
+            let limit = statement.bind::<BigInt, _>(self.cap.saturating_add(1));
+            // In the order of the index, so that counting can stop early.
+            let text = format!(
+                "SELECT count(*) AS count FROM (
+                    SELECT{newest} ORDER BY i.started_at DESC, i.id DESC LIMIT {limit}
+                 ) counted"
+            );
+            let counted: Counted = statement.with(&text).get_result(db.conn()).await?;
             Ok(counted.count)
         })
     }
@@ -227,117 +360,8 @@ impl Query for GetSession {
         Box::pin(async move {
             let rows = permit.into_rows();
             let filter = Filter { session_id: Some(self.session_id.clone()), ..Filter::default() };
-            let query = diesel::sql_query(format!("{MATCHING}{PAGE}"));
-            let session: Option<Session> = bind_filter!(query, filter, rows)
-                .bind::<Nullable<Text>, _>(None::<String>)
-                .bind::<BigInt, _>(0)
-                .bind::<BigInt, _>(1)
-                .load::<Session>(db.conn())
-                .await?
-                .pop();
-            let Some(session) = session else { return Ok(None) };
-            let users = names_of(db, std::iter::once(UserId::new(session.initiator_id))).await?;
-            Ok(Some((session, users)))
-        })
-    }
-}
-
-/// A page of a session's threads, oldest first, each with all its interceptions and their records.
-#[derive(Debug)]
-pub struct ListThreads {
-    /// Which session.
-    pub session_id: String,
-    /// Whose; two users may have sent the same key.
-    pub initiator: UserId,
-    /// Only threads after this root. Excludes `before`.
-    pub after: Option<InterceptionId>,
-    /// Only threads before this root.
-    pub before: Option<InterceptionId>,
-    /// Threads, at most 200.
-    pub limit: i64,
-}
-
-#[derive(QueryableByName)]
-struct Root {
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
-}
-
-impl Query for ListThreads {
-    const NAME: &'static str = "interceptions.list_threads";
-    /// `None`: the cursor is no root of this session.
-    type Out = Option<Page>;
-
-    fn access(&self) -> Access<Self> {
-        Access::Rows(Resource::Interception, Action::Read)
-    }
-
-    fn run<'a>(&'a self, db: &'a mut Db<'_>, permit: Permit<Self>) -> Fut<'a, Option<Page>> {
-        Box::pin(async move {
-            let rows = permit.into_rows();
-            let (order, cursor) = match (self.after, self.before) {
-                (Some(after), _) => (1, Some(after)),
-                (None, Some(before)) => (-1, Some(before)),
-                (None, None) => (1, None),
-            };
-            let filter = Filter {
-                session_id: Some(self.session_id.clone()),
-                initiator: Some(self.initiator),
-                ..Filter::default()
-            };
-            let mut started_at = None;
-            if let Some(cursor) = cursor {
-                let mut query = aibridge_interceptions::table
-                    .filter(aibridge_interceptions::id.eq(Pk(cursor)))
-                    .filter(aibridge_interceptions::thread_root_id.is_null())
-                    .select(aibridge_interceptions::started_at)
-                    .into_boxed();
-                for condition in filter.conditions(&rows) {
-                    query = query.filter(condition);
-                }
-                let Some(at) = query.first::<OffsetDateTime>(db.conn()).await.optional()? else {
-                    return Ok(None);
-                };
-                started_at = Some(at);
-            }
-            let roots: Vec<Root> = diesel::sql_query(
-                "SELECT i.id FROM aibridge_interceptions i
-                  WHERE i.session_id = $1 AND i.initiator_id = $2 AND i.ended_at IS NOT NULL
-                    AND i.thread_root_id IS NULL
-                    AND ($3 IS NULL OR i.initiator_id = ANY ($3))
-                    AND ($4 IS NULL OR i.id = ANY ($4))
-                    AND ($5 IS NULL OR $7 > 0 AND (i.started_at, i.id) > ($5, $6)
-                                    OR $7 < 0 AND (i.started_at, i.id) < ($5, $6))
-                  ORDER BY CASE WHEN $7 > 0 THEN i.started_at END, CASE WHEN $7 < 0 THEN i.started_at END DESC,
-                           CASE WHEN $7 > 0 THEN i.id END, CASE WHEN $7 < 0 THEN i.id END DESC
-                  LIMIT $8",
-            )
-            .bind::<Text, _>(&self.session_id)
-            .bind::<SqlUuid, _>(Pk(self.initiator))
-            .bind::<Nullable<Array<SqlUuid>>, _>(rows.owners())
-            .bind::<Nullable<Array<SqlUuid>>, _>(rows.ids())
-            .bind::<Nullable<Timestamptz>, _>(started_at)
-            .bind::<Nullable<SqlUuid>, _>(cursor.map(Pk))
-            .bind::<Integer, _>(order)
-            .bind::<BigInt, _>(self.limit.clamp(1, 200))
-            .load(db.conn())
-            .await?;
-            let roots: Vec<Uuid> = roots.into_iter().map(|root| root.id).collect();
-            let mut query = aibridge_interceptions::table
-                .filter(
-                    aibridge_interceptions::id
-                        .eq_any(roots.clone())
-                        .or(aibridge_interceptions::thread_root_id.assume_not_null().eq_any(roots)),
-                )
-                .order((aibridge_interceptions::started_at, aibridge_interceptions::id))
-                .select(Interception::as_select())
-                .into_boxed();
-            let own = Filter { initiator: Some(self.initiator), ..Filter::default() };
-            for condition in own.conditions(&rows) {
-                query = query.filter(condition);
-            }
-            let interceptions = query.load(db.conn()).await?;
-            Page::around(db, interceptions).await.map(Some)
+            let (mut sessions, users) = page(db, &filter, &rows, None, (0, 1)).await?;
+            Ok(sessions.pop().map(|session| (session, users)))
         })
     }
 }

@@ -315,7 +315,7 @@ fn recorded(v: &mut impl Visitor) {
             page.as_ref().is_some_and(|page| page.interceptions.is_empty())
         }),
     );
-    v.visit(CountInterceptions { filter: filter() }, Refusal::Empty(|count| *count == 0));
+    v.visit(CountInterceptions { filter: filter(), cap: 100 }, Refusal::Empty(|count| *count == 0));
     v.visit(ListModels { prefix: prefix(), offset: 0, limit: 10 }, Refusal::Empty(Vec::is_empty));
     v.visit(ListClients { prefix: prefix(), offset: 0, limit: 10 }, Refusal::Empty(Vec::is_empty));
     v.visit(
@@ -328,7 +328,7 @@ fn recorded(v: &mut impl Visitor) {
             sessions.is_empty() && users.is_empty()
         }),
     );
-    v.visit(CountSessions { filter: filter() }, Refusal::Empty(|count| *count == 0));
+    v.visit(CountSessions { filter: filter(), cap: 100 }, Refusal::Empty(|count| *count == 0));
     v.visit(GetSession { session_id: INTERCEPTION.to_string() }, Refusal::Empty(Option::is_none));
     v.visit(
         ListThreads {
