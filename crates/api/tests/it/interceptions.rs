@@ -120,9 +120,16 @@ async fn who_may_not_read_finds_nothing() {
     for path in ["interceptions", "ai-gateway/interceptions"] {
         let path =
             if path.contains('/') { format!("/{path}") } else { format!("/aibridge/{path}") };
-        assert_eq!(mia.get(&path).await.1, json!({ "count": 0, "results": [] }), "{path}");
+        assert_eq!(
+            mia.get(&path).await.1,
+            json!({ "count": 0, "count_cap": 2000, "results": [] }),
+            "{path}"
+        );
     }
-    assert_eq!(mia.get("/aibridge/sessions").await.1, json!({ "count": 0, "sessions": [] }));
+    assert_eq!(
+        mia.get("/aibridge/sessions").await.1,
+        json!({ "count": 0, "count_cap": 2000, "sessions": [] })
+    );
     for list in ["models", "clients", "providers"] {
         assert_eq!(
             mia.get(&format!("/aibridge/{list}")).await,
@@ -224,7 +231,7 @@ async fn sessions_sum_up_and_page() {
     let (_, next) = owner.get(&format!("/aibridge/sessions?after_session_id={FOURTH}")).await;
     assert_eq!((&next["count"], &next["sessions"][0]["id"]), (&json!(2), &json!("work")));
     let (_, none) = owner.get("/aibridge/sessions?after_session_id=work").await;
-    assert_eq!(none, json!({ "count": 2, "sessions": [] }));
+    assert_eq!(none, json!({ "count": 2, "count_cap": 2000, "sessions": [] }));
     let (_, narrowed) = owner.get("/aibridge/sessions?q=session_id:work+model:gpt-5").await;
     assert_eq!((&narrowed["count"], &narrowed["sessions"][0]["threads"]), (&json!(1), &json!(2)));
 }
