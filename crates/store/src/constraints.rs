@@ -20,6 +20,16 @@ pub enum Constraint {
     AiGatewayKeysPrefixCheck,
     /// `ai_gateway_keys_prefix_unique`
     AiGatewayKeysPrefixUnique,
+    /// `ai_model_prices_cache_read_price_check`
+    AiModelPricesCacheReadPriceCheck,
+    /// `ai_model_prices_cache_write_price_check`
+    AiModelPricesCacheWritePriceCheck,
+    /// `ai_model_prices_input_price_check`
+    AiModelPricesInputPriceCheck,
+    /// `ai_model_prices_output_price_check`
+    AiModelPricesOutputPriceCheck,
+    /// `ai_model_prices_pkey`
+    AiModelPricesPkey,
     /// `ai_provider_keys_key_fk`
     AiProviderKeysKeyFk,
     /// `ai_provider_keys_pkey`
@@ -36,6 +46,16 @@ pub enum Constraint {
     AiProvidersSettingsKeyFk,
     /// `ai_providers_type_known`
     AiProvidersTypeKnown,
+    /// `ai_seat_state_event_type_known`
+    AiSeatStateEventTypeKnown,
+    /// `ai_seat_state_pkey`
+    AiSeatStatePkey,
+    /// `ai_seat_state_user_fk`
+    AiSeatStateUserFk,
+    /// `ai_user_daily_spend_pkey`
+    AiUserDailySpendPkey,
+    /// `ai_user_daily_spend_spend_micros_check`
+    AiUserDailySpendSpendMicrosCheck,
     /// `aibridge_interceptions_credential_kind_known`
     AibridgeInterceptionsCredentialKindKnown,
     /// `aibridge_interceptions_error_message_length`
@@ -44,8 +64,12 @@ pub enum Constraint {
     AibridgeInterceptionsPkey,
     /// `aibridge_model_thoughts_pkey`
     AibridgeModelThoughtsPkey,
+    /// `aibridge_token_usages_cost_micros_check`
+    AibridgeTokenUsagesCostMicrosCheck,
     /// `aibridge_token_usages_pkey`
     AibridgeTokenUsagesPkey,
+    /// `aibridge_token_usages_prices_check`
+    AibridgeTokenUsagesPricesCheck,
     /// `aibridge_tool_usages_pkey`
     AibridgeToolUsagesPkey,
     /// `aibridge_user_prompts_pkey`
@@ -72,6 +96,86 @@ pub enum Constraint {
     AuditLogsActionKnown,
     /// `audit_logs_pkey`
     AuditLogsPkey,
+    /// `boundary_usage_stats_pkey`
+    BoundaryUsageStatsPkey,
+    /// `chat_messages_api_key_fk`
+    ChatMessagesApiKeyFk,
+    /// `chat_messages_chat_fk`
+    ChatMessagesChatFk,
+    /// `chat_messages_model_config_fk`
+    ChatMessagesModelConfigFk,
+    /// `chat_messages_pkey`
+    ChatMessagesPkey,
+    /// `chat_messages_role_known`
+    ChatMessagesRoleKnown,
+    /// `chat_messages_visibility_known`
+    ChatMessagesVisibilityKnown,
+    /// `chat_model_configs_ai_provider_fk`
+    ChatModelConfigsAiProviderFk,
+    /// `chat_model_configs_compression_threshold_check`
+    ChatModelConfigsCompressionThresholdCheck,
+    /// `chat_model_configs_context_limit_check`
+    ChatModelConfigsContextLimitCheck,
+    /// `chat_model_configs_created_by_fk`
+    ChatModelConfigsCreatedByFk,
+    /// `chat_model_configs_default_key`
+    ChatModelConfigsDefaultKey,
+    /// `chat_model_configs_options_object`
+    ChatModelConfigsOptionsObject,
+    /// `chat_model_configs_pkey`
+    ChatModelConfigsPkey,
+    /// `chat_model_configs_updated_by_fk`
+    ChatModelConfigsUpdatedByFk,
+    /// `chat_queued_messages_api_key_fk`
+    ChatQueuedMessagesApiKeyFk,
+    /// `chat_queued_messages_chat_fk`
+    ChatQueuedMessagesChatFk,
+    /// `chat_queued_messages_pkey`
+    ChatQueuedMessagesPkey,
+    /// `chat_usage_limit_config_limit_check`
+    ChatUsageLimitConfigLimitCheck,
+    /// `chat_usage_limit_config_one`
+    ChatUsageLimitConfigOne,
+    /// `chat_usage_limit_config_period_known`
+    ChatUsageLimitConfigPeriodKnown,
+    /// `chat_usage_limit_config_pkey`
+    ChatUsageLimitConfigPkey,
+    /// `chats_client_type_known`
+    ChatsClientTypeKnown,
+    /// `chats_labels_object`
+    ChatsLabelsObject,
+    /// `chats_last_model_config_fk`
+    ChatsLastModelConfigFk,
+    /// `chats_mode_known`
+    ChatsModeKnown,
+    /// `chats_organization_fk`
+    ChatsOrganizationFk,
+    /// `chats_owner_fk`
+    ChatsOwnerFk,
+    /// `chats_parent_fk`
+    ChatsParentFk,
+    /// `chats_pkey`
+    ChatsPkey,
+    /// `chats_plan_mode_known`
+    ChatsPlanModeKnown,
+    /// `chats_root_fk`
+    ChatsRootFk,
+    /// `chats_status_known`
+    ChatsStatusKnown,
+    /// `chats_workspace_fk`
+    ChatsWorkspaceFk,
+    /// `crypto_keys_feature_known`
+    CryptoKeysFeatureKnown,
+    /// `crypto_keys_feature_sequence_key`
+    CryptoKeysFeatureSequenceKey,
+    /// `crypto_keys_pkey`
+    CryptoKeysPkey,
+    /// `crypto_keys_secret_fk`
+    CryptoKeysSecretFk,
+    /// `crypto_keys_secret_with_key`
+    CryptoKeysSecretWithKey,
+    /// `crypto_keys_sequence_positive`
+    CryptoKeysSequencePositive,
     /// `custom_roles_display_name_length`
     CustomRolesDisplayNameLength,
     /// `custom_roles_name_lower_key`
@@ -94,20 +198,146 @@ pub enum Constraint {
     DbcryptKeysPkey,
     /// `dbcrypt_keys_revoked_key_digest_key`
     DbcryptKeysRevokedKeyDigestKey,
+    /// `external_auth_links_access_token_fk`
+    ExternalAuthLinksAccessTokenFk,
+    /// `external_auth_links_pkey`
+    ExternalAuthLinksPkey,
+    /// `external_auth_links_refresh_token_fk`
+    ExternalAuthLinksRefreshTokenFk,
+    /// `external_auth_links_user_fk`
+    ExternalAuthLinksUserFk,
+    /// `external_auth_links_user_provider_key`
+    ExternalAuthLinksUserProviderKey,
+    /// `gitsshkeys_pkey`
+    GitsshkeysPkey,
+    /// `gitsshkeys_private_key_key_id_fkey`
+    GitsshkeysPrivateKeyKeyIdFkey,
+    /// `gitsshkeys_user_fk`
+    GitsshkeysUserFk,
+    /// `gitsshkeys_user_key`
+    GitsshkeysUserKey,
+    /// `group_acl_is_object`
+    GroupAclIsObject,
+    /// `group_ai_budgets_group_fk`
+    GroupAiBudgetsGroupFk,
+    /// `group_ai_budgets_pkey`
+    GroupAiBudgetsPkey,
+    /// `group_ai_budgets_spend_limit_micros_check`
+    GroupAiBudgetsSpendLimitMicrosCheck,
     /// `group_members_group_fk`
     GroupMembersGroupFk,
     /// `group_members_pkey`
     GroupMembersPkey,
     /// `group_members_user_fk`
     GroupMembersUserFk,
+    /// `groups_chat_spend_limit_micros_check`
+    GroupsChatSpendLimitMicrosCheck,
     /// `groups_organization_fk`
     GroupsOrganizationFk,
-    /// `groups_organization_name_key`
-    GroupsOrganizationNameKey,
+    /// `groups_organization_name_lower_key`
+    GroupsOrganizationNameLowerKey,
     /// `groups_pkey`
     GroupsPkey,
+    /// `groups_quota_allowance_check`
+    GroupsQuotaAllowanceCheck,
     /// `groups_source_known`
     GroupsSourceKnown,
+    /// `licenses_jwt_key`
+    LicensesJwtKey,
+    /// `licenses_pkey`
+    LicensesPkey,
+    /// `licenses_uuid_key`
+    LicensesUuidKey,
+    /// `max_logs_length`
+    MaxLogsLength,
+    /// `mcp_server_configs_api_key_fk`
+    McpServerConfigsApiKeyFk,
+    /// `mcp_server_configs_auth_type_known`
+    McpServerConfigsAuthTypeKnown,
+    /// `mcp_server_configs_client_secret_fk`
+    McpServerConfigsClientSecretFk,
+    /// `mcp_server_configs_headers_fk`
+    McpServerConfigsHeadersFk,
+    /// `mcp_server_configs_pkey`
+    McpServerConfigsPkey,
+    /// `mcp_server_configs_slug_key`
+    McpServerConfigsSlugKey,
+    /// `mcp_server_user_tokens_access_fk`
+    McpServerUserTokensAccessFk,
+    /// `mcp_server_user_tokens_pkey`
+    McpServerUserTokensPkey,
+    /// `mcp_server_user_tokens_refresh_fk`
+    McpServerUserTokensRefreshFk,
+    /// `mcp_server_user_tokens_server_fk`
+    McpServerUserTokensServerFk,
+    /// `mcp_server_user_tokens_server_user_key`
+    McpServerUserTokensServerUserKey,
+    /// `mcp_server_user_tokens_user_fk`
+    McpServerUserTokensUserFk,
+    /// `oauth2_grants_app_fk`
+    Oauth2GrantsAppFk,
+    /// `oauth2_grants_pkey`
+    Oauth2GrantsPkey,
+    /// `oauth2_grants_revoked_both`
+    Oauth2GrantsRevokedBoth,
+    /// `oauth2_grants_scope_check`
+    Oauth2GrantsScopeCheck,
+    /// `oauth2_grants_user_fk`
+    Oauth2GrantsUserFk,
+    /// `oauth2_provider_app_codes_app_fk`
+    Oauth2ProviderAppCodesAppFk,
+    /// `oauth2_provider_app_codes_grant_fk`
+    Oauth2ProviderAppCodesGrantFk,
+    /// `oauth2_provider_app_codes_hash_check`
+    Oauth2ProviderAppCodesHashCheck,
+    /// `oauth2_provider_app_codes_method_known`
+    Oauth2ProviderAppCodesMethodKnown,
+    /// `oauth2_provider_app_codes_pkey`
+    Oauth2ProviderAppCodesPkey,
+    /// `oauth2_provider_app_codes_prefix_key`
+    Oauth2ProviderAppCodesPrefixKey,
+    /// `oauth2_provider_app_codes_scope_check`
+    Oauth2ProviderAppCodesScopeCheck,
+    /// `oauth2_provider_app_codes_user_fk`
+    Oauth2ProviderAppCodesUserFk,
+    /// `oauth2_provider_app_secrets_app_fk`
+    Oauth2ProviderAppSecretsAppFk,
+    /// `oauth2_provider_app_secrets_hash_check`
+    Oauth2ProviderAppSecretsHashCheck,
+    /// `oauth2_provider_app_secrets_pkey`
+    Oauth2ProviderAppSecretsPkey,
+    /// `oauth2_provider_app_secrets_prefix_key`
+    Oauth2ProviderAppSecretsPrefixKey,
+    /// `oauth2_provider_app_tokens_api_key_fk`
+    Oauth2ProviderAppTokensApiKeyFk,
+    /// `oauth2_provider_app_tokens_app_fk`
+    Oauth2ProviderAppTokensAppFk,
+    /// `oauth2_provider_app_tokens_grant_fk`
+    Oauth2ProviderAppTokensGrantFk,
+    /// `oauth2_provider_app_tokens_hash_check`
+    Oauth2ProviderAppTokensHashCheck,
+    /// `oauth2_provider_app_tokens_parent_fk`
+    Oauth2ProviderAppTokensParentFk,
+    /// `oauth2_provider_app_tokens_pkey`
+    Oauth2ProviderAppTokensPkey,
+    /// `oauth2_provider_app_tokens_prefix_key`
+    Oauth2ProviderAppTokensPrefixKey,
+    /// `oauth2_provider_app_tokens_scope_check`
+    Oauth2ProviderAppTokensScopeCheck,
+    /// `oauth2_provider_app_tokens_secret_fk`
+    Oauth2ProviderAppTokensSecretFk,
+    /// `oauth2_provider_app_tokens_user_fk`
+    Oauth2ProviderAppTokensUserFk,
+    /// `oauth2_provider_apps_auth_method_known`
+    Oauth2ProviderAppsAuthMethodKnown,
+    /// `oauth2_provider_apps_client_type_known`
+    Oauth2ProviderAppsClientTypeKnown,
+    /// `oauth2_provider_apps_name_check`
+    Oauth2ProviderAppsNameCheck,
+    /// `oauth2_provider_apps_pkey`
+    Oauth2ProviderAppsPkey,
+    /// `oauth2_provider_apps_registration_hash`
+    Oauth2ProviderAppsRegistrationHash,
     /// `organization_members_organization_fk`
     OrganizationMembersOrganizationFk,
     /// `organization_members_pkey`
@@ -116,6 +346,12 @@ pub enum Constraint {
     OrganizationMembersUserFk,
     /// `organizations_default_key`
     OrganizationsDefaultKey,
+    /// `organizations_has_groups`
+    OrganizationsHasGroups,
+    /// `organizations_has_members`
+    OrganizationsHasMembers,
+    /// `organizations_has_resources`
+    OrganizationsHasResources,
     /// `organizations_name_lower_key`
     OrganizationsNameLowerKey,
     /// `organizations_name_shape`
@@ -124,8 +360,180 @@ pub enum Constraint {
     OrganizationsPkey,
     /// `organizations_shareable_known`
     OrganizationsShareableKnown,
+    /// `provisioner_daemons_key_fk`
+    ProvisionerDaemonsKeyFk,
+    /// `provisioner_daemons_organization_fk`
+    ProvisionerDaemonsOrganizationFk,
+    /// `provisioner_daemons_organization_name_owner_key`
+    ProvisionerDaemonsOrganizationNameOwnerKey,
+    /// `provisioner_daemons_pkey`
+    ProvisionerDaemonsPkey,
+    /// `provisioner_daemons_provisioners_known`
+    ProvisionerDaemonsProvisionersKnown,
+    /// `provisioner_daemons_tags_object`
+    ProvisionerDaemonsTagsObject,
+    /// `provisioner_jobs_organization_fk`
+    ProvisionerJobsOrganizationFk,
+    /// `provisioner_jobs_pkey`
+    ProvisionerJobsPkey,
+    /// `provisioner_jobs_type_known`
+    ProvisionerJobsTypeKnown,
+    /// `provisioner_keys_name_check`
+    ProvisionerKeysNameCheck,
+    /// `provisioner_keys_organization_fk`
+    ProvisionerKeysOrganizationFk,
+    /// `provisioner_keys_organization_name_lower_key`
+    ProvisionerKeysOrganizationNameLowerKey,
+    /// `provisioner_keys_pkey`
+    ProvisionerKeysPkey,
+    /// `provisioner_keys_tags_object`
+    ProvisionerKeysTagsObject,
+    /// `replicas_pkey`
+    ReplicasPkey,
     /// `site_configs_pkey`
     SiteConfigsPkey,
+    /// `tasks_organization_fk`
+    TasksOrganizationFk,
+    /// `tasks_owner_fk`
+    TasksOwnerFk,
+    /// `tasks_owner_name_lower_key`
+    TasksOwnerNameLowerKey,
+    /// `tasks_pkey`
+    TasksPkey,
+    /// `tasks_template_version_fk`
+    TasksTemplateVersionFk,
+    /// `tasks_workspace_fk`
+    TasksWorkspaceFk,
+    /// `telemetry_items_pkey`
+    TelemetryItemsPkey,
+    /// `telemetry_locks_event_type_known`
+    TelemetryLocksEventTypeKnown,
+    /// `telemetry_locks_pkey`
+    TelemetryLocksPkey,
+    /// `template_versions_created_by_fk`
+    TemplateVersionsCreatedByFk,
+    /// `template_versions_job_fk`
+    TemplateVersionsJobFk,
+    /// `template_versions_organization_fk`
+    TemplateVersionsOrganizationFk,
+    /// `template_versions_pkey`
+    TemplateVersionsPkey,
+    /// `template_versions_template_fk`
+    TemplateVersionsTemplateFk,
+    /// `templates_created_by_fk`
+    TemplatesCreatedByFk,
+    /// `templates_group_acl_object`
+    TemplatesGroupAclObject,
+    /// `templates_name_check`
+    TemplatesNameCheck,
+    /// `templates_organization_fk`
+    TemplatesOrganizationFk,
+    /// `templates_organization_name_lower_key`
+    TemplatesOrganizationNameLowerKey,
+    /// `templates_pkey`
+    TemplatesPkey,
+    /// `templates_port_sharing_known`
+    TemplatesPortSharingKnown,
+    /// `templates_user_acl_object`
+    TemplatesUserAclObject,
+    /// `usage_events_daily_pkey`
+    UsageEventsDailyPkey,
+    /// `usage_events_event_data_object`
+    UsageEventsEventDataObject,
+    /// `usage_events_event_type_check`
+    UsageEventsEventTypeCheck,
+    /// `usage_events_pkey`
+    UsageEventsPkey,
+    /// `user_acl_is_object`
+    UserAclIsObject,
+    /// `user_ai_budget_overrides_group_fk`
+    UserAiBudgetOverridesGroupFk,
+    /// `user_ai_budget_overrides_must_be_group_member`
+    UserAiBudgetOverridesMustBeGroupMember,
+    /// `user_ai_budget_overrides_pkey`
+    UserAiBudgetOverridesPkey,
+    /// `user_ai_budget_overrides_spend_limit_micros_check`
+    UserAiBudgetOverridesSpendLimitMicrosCheck,
+    /// `user_ai_budget_overrides_user_fk`
+    UserAiBudgetOverridesUserFk,
+    /// `user_ai_provider_keys_api_key_check`
+    UserAiProviderKeysApiKeyCheck,
+    /// `user_ai_provider_keys_key_fk`
+    UserAiProviderKeysKeyFk,
+    /// `user_ai_provider_keys_pkey`
+    UserAiProviderKeysPkey,
+    /// `user_ai_provider_keys_provider_fk`
+    UserAiProviderKeysProviderFk,
+    /// `user_ai_provider_keys_user_fk`
+    UserAiProviderKeysUserFk,
+    /// `user_ai_provider_keys_user_provider_key`
+    UserAiProviderKeysUserProviderKey,
+    /// `user_configs_pkey`
+    UserConfigsPkey,
+    /// `user_configs_user_fk`
+    UserConfigsUserFk,
+    /// `user_deleted_pkey`
+    UserDeletedPkey,
+    /// `user_deleted_user_fk`
+    UserDeletedUserFk,
+    /// `user_links_claims_object`
+    UserLinksClaimsObject,
+    /// `user_links_linked_id_key`
+    UserLinksLinkedIdKey,
+    /// `user_links_login_type_known`
+    UserLinksLoginTypeKnown,
+    /// `user_links_oauth_access_token_fk`
+    UserLinksOauthAccessTokenFk,
+    /// `user_links_oauth_refresh_token_fk`
+    UserLinksOauthRefreshTokenFk,
+    /// `user_links_pkey`
+    UserLinksPkey,
+    /// `user_links_user_fk`
+    UserLinksUserFk,
+    /// `user_links_user_login_type_key`
+    UserLinksUserLoginTypeKey,
+    /// `user_links_user_not_deleted`
+    UserLinksUserNotDeleted,
+    /// `user_secrets_name_size`
+    UserSecretsNameSize,
+    /// `user_secrets_pkey`
+    UserSecretsPkey,
+    /// `user_secrets_user_env_name_key`
+    UserSecretsUserEnvNameKey,
+    /// `user_secrets_user_file_path_key`
+    UserSecretsUserFilePathKey,
+    /// `user_secrets_user_fk`
+    UserSecretsUserFk,
+    /// `user_secrets_user_name_key`
+    UserSecretsUserNameKey,
+    /// `user_secrets_value_fk`
+    UserSecretsValueFk,
+    /// `user_skill_user_deleted`
+    UserSkillUserDeleted,
+    /// `user_skills_content_size`
+    UserSkillsContentSize,
+    /// `user_skills_description_size`
+    UserSkillsDescriptionSize,
+    /// `user_skills_name_format`
+    UserSkillsNameFormat,
+    /// `user_skills_name_size`
+    UserSkillsNameSize,
+    /// `user_skills_per_user_limit`
+    UserSkillsPerUserLimit,
+    /// `user_skills_pkey`
+    UserSkillsPkey,
+    /// `user_skills_user_fk`
+    UserSkillsUserFk,
+    /// `user_skills_user_id_name_idx`
+    UserSkillsUserIdNameIdx,
+    /// `user_status_changes_pkey`
+    UserStatusChangesPkey,
+    /// `user_status_changes_status_known`
+    UserStatusChangesStatusKnown,
+    /// `user_status_changes_user_fk`
+    UserStatusChangesUserFk,
+    /// `users_chat_spend_limit_micros_check`
+    UsersChatSpendLimitMicrosCheck,
     /// `users_email_lower_key`
     UsersEmailLowerKey,
     /// `users_email_not_empty`
@@ -136,6 +544,8 @@ pub enum Constraint {
     UsersLoginTypeKnown,
     /// `users_name_length`
     UsersNameLength,
+    /// `users_one_time_passcode_set`
+    UsersOneTimePasscodeSet,
     /// `users_pkey`
     UsersPkey,
     /// `users_service_account_login_type`
@@ -146,90 +556,396 @@ pub enum Constraint {
     UsersUsernameLowerKey,
     /// `users_username_shape`
     UsersUsernameShape,
+    /// `workspace_agent_metadata_agent_fk`
+    WorkspaceAgentMetadataAgentFk,
+    /// `workspace_agent_metadata_pkey`
+    WorkspaceAgentMetadataPkey,
+    /// `workspace_agents_lifecycle_known`
+    WorkspaceAgentsLifecycleKnown,
+    /// `workspace_agents_name_of_build`
+    WorkspaceAgentsNameOfBuild,
+    /// `workspace_agents_parent_fk`
+    WorkspaceAgentsParentFk,
+    /// `workspace_agents_pkey`
+    WorkspaceAgentsPkey,
+    /// `workspace_agents_resource_fk`
+    WorkspaceAgentsResourceFk,
+    /// `workspace_agents_scope_known`
+    WorkspaceAgentsScopeKnown,
+    /// `workspace_builds_deadlines_in_order`
+    WorkspaceBuildsDeadlinesInOrder,
+    /// `workspace_builds_initiator_fk`
+    WorkspaceBuildsInitiatorFk,
+    /// `workspace_builds_job_fk`
+    WorkspaceBuildsJobFk,
+    /// `workspace_builds_job_key`
+    WorkspaceBuildsJobKey,
+    /// `workspace_builds_pkey`
+    WorkspaceBuildsPkey,
+    /// `workspace_builds_template_version_fk`
+    WorkspaceBuildsTemplateVersionFk,
+    /// `workspace_builds_transition_known`
+    WorkspaceBuildsTransitionKnown,
+    /// `workspace_builds_workspace_fk`
+    WorkspaceBuildsWorkspaceFk,
+    /// `workspace_builds_workspace_number_key`
+    WorkspaceBuildsWorkspaceNumberKey,
+    /// `workspace_resources_job_fk`
+    WorkspaceResourcesJobFk,
+    /// `workspace_resources_pkey`
+    WorkspaceResourcesPkey,
+    /// `workspace_resources_transition_known`
+    WorkspaceResourcesTransitionKnown,
+    /// `workspaces_automatic_updates_known`
+    WorkspacesAutomaticUpdatesKnown,
+    /// `workspaces_name_check`
+    WorkspacesNameCheck,
+    /// `workspaces_organization_fk`
+    WorkspacesOrganizationFk,
+    /// `workspaces_owner_fk`
+    WorkspacesOwnerFk,
+    /// `workspaces_owner_name_lower_key`
+    WorkspacesOwnerNameLowerKey,
+    /// `workspaces_pkey`
+    WorkspacesPkey,
+    /// `workspaces_template_fk`
+    WorkspacesTemplateFk,
     /// One that this build does not know.
     Unknown,
 }
+
+/// In the order of the names, byte by byte.
+const NAMES: [(&str, Constraint); 302] = [
+    ("ai_gateway_keys_hash_check", Constraint::AiGatewayKeysHashCheck),
+    ("ai_gateway_keys_hash_unique", Constraint::AiGatewayKeysHashUnique),
+    ("ai_gateway_keys_name_check", Constraint::AiGatewayKeysNameCheck),
+    ("ai_gateway_keys_name_unique", Constraint::AiGatewayKeysNameUnique),
+    ("ai_gateway_keys_pkey", Constraint::AiGatewayKeysPkey),
+    ("ai_gateway_keys_prefix_check", Constraint::AiGatewayKeysPrefixCheck),
+    ("ai_gateway_keys_prefix_unique", Constraint::AiGatewayKeysPrefixUnique),
+    ("ai_model_prices_cache_read_price_check", Constraint::AiModelPricesCacheReadPriceCheck),
+    ("ai_model_prices_cache_write_price_check", Constraint::AiModelPricesCacheWritePriceCheck),
+    ("ai_model_prices_input_price_check", Constraint::AiModelPricesInputPriceCheck),
+    ("ai_model_prices_output_price_check", Constraint::AiModelPricesOutputPriceCheck),
+    ("ai_model_prices_pkey", Constraint::AiModelPricesPkey),
+    ("ai_provider_keys_key_fk", Constraint::AiProviderKeysKeyFk),
+    ("ai_provider_keys_pkey", Constraint::AiProviderKeysPkey),
+    ("ai_provider_keys_provider_fk", Constraint::AiProviderKeysProviderFk),
+    ("ai_providers_name_check", Constraint::AiProvidersNameCheck),
+    ("ai_providers_name_unique", Constraint::AiProvidersNameUnique),
+    ("ai_providers_pkey", Constraint::AiProvidersPkey),
+    ("ai_providers_settings_key_fk", Constraint::AiProvidersSettingsKeyFk),
+    ("ai_providers_type_known", Constraint::AiProvidersTypeKnown),
+    ("ai_seat_state_event_type_known", Constraint::AiSeatStateEventTypeKnown),
+    ("ai_seat_state_pkey", Constraint::AiSeatStatePkey),
+    ("ai_seat_state_user_fk", Constraint::AiSeatStateUserFk),
+    ("ai_user_daily_spend_pkey", Constraint::AiUserDailySpendPkey),
+    ("ai_user_daily_spend_spend_micros_check", Constraint::AiUserDailySpendSpendMicrosCheck),
+    (
+        "aibridge_interceptions_credential_kind_known",
+        Constraint::AibridgeInterceptionsCredentialKindKnown,
+    ),
+    (
+        "aibridge_interceptions_error_message_length",
+        Constraint::AibridgeInterceptionsErrorMessageLength,
+    ),
+    ("aibridge_interceptions_pkey", Constraint::AibridgeInterceptionsPkey),
+    ("aibridge_model_thoughts_pkey", Constraint::AibridgeModelThoughtsPkey),
+    ("aibridge_token_usages_cost_micros_check", Constraint::AibridgeTokenUsagesCostMicrosCheck),
+    ("aibridge_token_usages_pkey", Constraint::AibridgeTokenUsagesPkey),
+    ("aibridge_token_usages_prices_check", Constraint::AibridgeTokenUsagesPricesCheck),
+    ("aibridge_tool_usages_pkey", Constraint::AibridgeToolUsagesPkey),
+    ("aibridge_user_prompts_pkey", Constraint::AibridgeUserPromptsPkey),
+    ("api_keys_allow_list_not_empty", Constraint::ApiKeysAllowListNotEmpty),
+    ("api_keys_lifetime_positive", Constraint::ApiKeysLifetimePositive),
+    ("api_keys_login_type_known", Constraint::ApiKeysLoginTypeKnown),
+    ("api_keys_pkey", Constraint::ApiKeysPkey),
+    ("api_keys_scopes_not_empty", Constraint::ApiKeysScopesNotEmpty),
+    ("api_keys_token_name_key", Constraint::ApiKeysTokenNameKey),
+    ("api_keys_token_name_length", Constraint::ApiKeysTokenNameLength),
+    ("api_keys_user_fk", Constraint::ApiKeysUserFk),
+    ("api_keys_user_not_deleted", Constraint::ApiKeysUserNotDeleted),
+    ("audit_logs_action_known", Constraint::AuditLogsActionKnown),
+    ("audit_logs_pkey", Constraint::AuditLogsPkey),
+    ("boundary_usage_stats_pkey", Constraint::BoundaryUsageStatsPkey),
+    ("chat_messages_api_key_fk", Constraint::ChatMessagesApiKeyFk),
+    ("chat_messages_chat_fk", Constraint::ChatMessagesChatFk),
+    ("chat_messages_model_config_fk", Constraint::ChatMessagesModelConfigFk),
+    ("chat_messages_pkey", Constraint::ChatMessagesPkey),
+    ("chat_messages_role_known", Constraint::ChatMessagesRoleKnown),
+    ("chat_messages_visibility_known", Constraint::ChatMessagesVisibilityKnown),
+    ("chat_model_configs_ai_provider_fk", Constraint::ChatModelConfigsAiProviderFk),
+    (
+        "chat_model_configs_compression_threshold_check",
+        Constraint::ChatModelConfigsCompressionThresholdCheck,
+    ),
+    ("chat_model_configs_context_limit_check", Constraint::ChatModelConfigsContextLimitCheck),
+    ("chat_model_configs_created_by_fk", Constraint::ChatModelConfigsCreatedByFk),
+    ("chat_model_configs_default_key", Constraint::ChatModelConfigsDefaultKey),
+    ("chat_model_configs_options_object", Constraint::ChatModelConfigsOptionsObject),
+    ("chat_model_configs_pkey", Constraint::ChatModelConfigsPkey),
+    ("chat_model_configs_updated_by_fk", Constraint::ChatModelConfigsUpdatedByFk),
+    ("chat_queued_messages_api_key_fk", Constraint::ChatQueuedMessagesApiKeyFk),
+    ("chat_queued_messages_chat_fk", Constraint::ChatQueuedMessagesChatFk),
+    ("chat_queued_messages_pkey", Constraint::ChatQueuedMessagesPkey),
+    ("chat_usage_limit_config_limit_check", Constraint::ChatUsageLimitConfigLimitCheck),
+    ("chat_usage_limit_config_one", Constraint::ChatUsageLimitConfigOne),
+    ("chat_usage_limit_config_period_known", Constraint::ChatUsageLimitConfigPeriodKnown),
+    ("chat_usage_limit_config_pkey", Constraint::ChatUsageLimitConfigPkey),
+    ("chats_client_type_known", Constraint::ChatsClientTypeKnown),
+    ("chats_labels_object", Constraint::ChatsLabelsObject),
+    ("chats_last_model_config_fk", Constraint::ChatsLastModelConfigFk),
+    ("chats_mode_known", Constraint::ChatsModeKnown),
+    ("chats_organization_fk", Constraint::ChatsOrganizationFk),
+    ("chats_owner_fk", Constraint::ChatsOwnerFk),
+    ("chats_parent_fk", Constraint::ChatsParentFk),
+    ("chats_pkey", Constraint::ChatsPkey),
+    ("chats_plan_mode_known", Constraint::ChatsPlanModeKnown),
+    ("chats_root_fk", Constraint::ChatsRootFk),
+    ("chats_status_known", Constraint::ChatsStatusKnown),
+    ("chats_workspace_fk", Constraint::ChatsWorkspaceFk),
+    ("crypto_keys_feature_known", Constraint::CryptoKeysFeatureKnown),
+    ("crypto_keys_feature_sequence_key", Constraint::CryptoKeysFeatureSequenceKey),
+    ("crypto_keys_pkey", Constraint::CryptoKeysPkey),
+    ("crypto_keys_secret_fk", Constraint::CryptoKeysSecretFk),
+    ("crypto_keys_secret_with_key", Constraint::CryptoKeysSecretWithKey),
+    ("crypto_keys_sequence_positive", Constraint::CryptoKeysSequencePositive),
+    ("custom_roles_display_name_length", Constraint::CustomRolesDisplayNameLength),
+    ("custom_roles_name_lower_key", Constraint::CustomRolesNameLowerKey),
+    ("custom_roles_name_shape", Constraint::CustomRolesNameShape),
+    ("custom_roles_organization_fk", Constraint::CustomRolesOrganizationFk),
+    ("custom_roles_permissions_lists", Constraint::CustomRolesPermissionsLists),
+    ("custom_roles_pkey", Constraint::CustomRolesPkey),
+    ("custom_roles_written_are_plain", Constraint::CustomRolesWrittenArePlain),
+    ("dbcrypt_keys_active_key_digest_key", Constraint::DbcryptKeysActiveKeyDigestKey),
+    ("dbcrypt_keys_active_or_revoked", Constraint::DbcryptKeysActiveOrRevoked),
+    ("dbcrypt_keys_pkey", Constraint::DbcryptKeysPkey),
+    ("dbcrypt_keys_revoked_key_digest_key", Constraint::DbcryptKeysRevokedKeyDigestKey),
+    ("external_auth_links_access_token_fk", Constraint::ExternalAuthLinksAccessTokenFk),
+    ("external_auth_links_pkey", Constraint::ExternalAuthLinksPkey),
+    ("external_auth_links_refresh_token_fk", Constraint::ExternalAuthLinksRefreshTokenFk),
+    ("external_auth_links_user_fk", Constraint::ExternalAuthLinksUserFk),
+    ("external_auth_links_user_provider_key", Constraint::ExternalAuthLinksUserProviderKey),
+    ("gitsshkeys_pkey", Constraint::GitsshkeysPkey),
+    ("gitsshkeys_private_key_key_id_fkey", Constraint::GitsshkeysPrivateKeyKeyIdFkey),
+    ("gitsshkeys_user_fk", Constraint::GitsshkeysUserFk),
+    ("gitsshkeys_user_key", Constraint::GitsshkeysUserKey),
+    ("group_acl_is_object", Constraint::GroupAclIsObject),
+    ("group_ai_budgets_group_fk", Constraint::GroupAiBudgetsGroupFk),
+    ("group_ai_budgets_pkey", Constraint::GroupAiBudgetsPkey),
+    ("group_ai_budgets_spend_limit_micros_check", Constraint::GroupAiBudgetsSpendLimitMicrosCheck),
+    ("group_members_group_fk", Constraint::GroupMembersGroupFk),
+    ("group_members_pkey", Constraint::GroupMembersPkey),
+    ("group_members_user_fk", Constraint::GroupMembersUserFk),
+    ("groups_chat_spend_limit_micros_check", Constraint::GroupsChatSpendLimitMicrosCheck),
+    ("groups_organization_fk", Constraint::GroupsOrganizationFk),
+    ("groups_organization_name_lower_key", Constraint::GroupsOrganizationNameLowerKey),
+    ("groups_pkey", Constraint::GroupsPkey),
+    ("groups_quota_allowance_check", Constraint::GroupsQuotaAllowanceCheck),
+    ("groups_source_known", Constraint::GroupsSourceKnown),
+    ("licenses_jwt_key", Constraint::LicensesJwtKey),
+    ("licenses_pkey", Constraint::LicensesPkey),
+    ("licenses_uuid_key", Constraint::LicensesUuidKey),
+    ("max_logs_length", Constraint::MaxLogsLength),
+    ("mcp_server_configs_api_key_fk", Constraint::McpServerConfigsApiKeyFk),
+    ("mcp_server_configs_auth_type_known", Constraint::McpServerConfigsAuthTypeKnown),
+    ("mcp_server_configs_client_secret_fk", Constraint::McpServerConfigsClientSecretFk),
+    ("mcp_server_configs_headers_fk", Constraint::McpServerConfigsHeadersFk),
+    ("mcp_server_configs_pkey", Constraint::McpServerConfigsPkey),
+    ("mcp_server_configs_slug_key", Constraint::McpServerConfigsSlugKey),
+    ("mcp_server_user_tokens_access_fk", Constraint::McpServerUserTokensAccessFk),
+    ("mcp_server_user_tokens_pkey", Constraint::McpServerUserTokensPkey),
+    ("mcp_server_user_tokens_refresh_fk", Constraint::McpServerUserTokensRefreshFk),
+    ("mcp_server_user_tokens_server_fk", Constraint::McpServerUserTokensServerFk),
+    ("mcp_server_user_tokens_server_user_key", Constraint::McpServerUserTokensServerUserKey),
+    ("mcp_server_user_tokens_user_fk", Constraint::McpServerUserTokensUserFk),
+    ("oauth2_grants_app_fk", Constraint::Oauth2GrantsAppFk),
+    ("oauth2_grants_pkey", Constraint::Oauth2GrantsPkey),
+    ("oauth2_grants_revoked_both", Constraint::Oauth2GrantsRevokedBoth),
+    ("oauth2_grants_scope_check", Constraint::Oauth2GrantsScopeCheck),
+    ("oauth2_grants_user_fk", Constraint::Oauth2GrantsUserFk),
+    ("oauth2_provider_app_codes_app_fk", Constraint::Oauth2ProviderAppCodesAppFk),
+    ("oauth2_provider_app_codes_grant_fk", Constraint::Oauth2ProviderAppCodesGrantFk),
+    ("oauth2_provider_app_codes_hash_check", Constraint::Oauth2ProviderAppCodesHashCheck),
+    ("oauth2_provider_app_codes_method_known", Constraint::Oauth2ProviderAppCodesMethodKnown),
+    ("oauth2_provider_app_codes_pkey", Constraint::Oauth2ProviderAppCodesPkey),
+    ("oauth2_provider_app_codes_prefix_key", Constraint::Oauth2ProviderAppCodesPrefixKey),
+    ("oauth2_provider_app_codes_scope_check", Constraint::Oauth2ProviderAppCodesScopeCheck),
+    ("oauth2_provider_app_codes_user_fk", Constraint::Oauth2ProviderAppCodesUserFk),
+    ("oauth2_provider_app_secrets_app_fk", Constraint::Oauth2ProviderAppSecretsAppFk),
+    ("oauth2_provider_app_secrets_hash_check", Constraint::Oauth2ProviderAppSecretsHashCheck),
+    ("oauth2_provider_app_secrets_pkey", Constraint::Oauth2ProviderAppSecretsPkey),
+    ("oauth2_provider_app_secrets_prefix_key", Constraint::Oauth2ProviderAppSecretsPrefixKey),
+    ("oauth2_provider_app_tokens_api_key_fk", Constraint::Oauth2ProviderAppTokensApiKeyFk),
+    ("oauth2_provider_app_tokens_app_fk", Constraint::Oauth2ProviderAppTokensAppFk),
+    ("oauth2_provider_app_tokens_grant_fk", Constraint::Oauth2ProviderAppTokensGrantFk),
+    ("oauth2_provider_app_tokens_hash_check", Constraint::Oauth2ProviderAppTokensHashCheck),
+    ("oauth2_provider_app_tokens_parent_fk", Constraint::Oauth2ProviderAppTokensParentFk),
+    ("oauth2_provider_app_tokens_pkey", Constraint::Oauth2ProviderAppTokensPkey),
+    ("oauth2_provider_app_tokens_prefix_key", Constraint::Oauth2ProviderAppTokensPrefixKey),
+    ("oauth2_provider_app_tokens_scope_check", Constraint::Oauth2ProviderAppTokensScopeCheck),
+    ("oauth2_provider_app_tokens_secret_fk", Constraint::Oauth2ProviderAppTokensSecretFk),
+    ("oauth2_provider_app_tokens_user_fk", Constraint::Oauth2ProviderAppTokensUserFk),
+    ("oauth2_provider_apps_auth_method_known", Constraint::Oauth2ProviderAppsAuthMethodKnown),
+    ("oauth2_provider_apps_client_type_known", Constraint::Oauth2ProviderAppsClientTypeKnown),
+    ("oauth2_provider_apps_name_check", Constraint::Oauth2ProviderAppsNameCheck),
+    ("oauth2_provider_apps_pkey", Constraint::Oauth2ProviderAppsPkey),
+    ("oauth2_provider_apps_registration_hash", Constraint::Oauth2ProviderAppsRegistrationHash),
+    ("organization_members_organization_fk", Constraint::OrganizationMembersOrganizationFk),
+    ("organization_members_pkey", Constraint::OrganizationMembersPkey),
+    ("organization_members_user_fk", Constraint::OrganizationMembersUserFk),
+    ("organizations_default_key", Constraint::OrganizationsDefaultKey),
+    ("organizations_has_groups", Constraint::OrganizationsHasGroups),
+    ("organizations_has_members", Constraint::OrganizationsHasMembers),
+    ("organizations_has_resources", Constraint::OrganizationsHasResources),
+    ("organizations_name_lower_key", Constraint::OrganizationsNameLowerKey),
+    ("organizations_name_shape", Constraint::OrganizationsNameShape),
+    ("organizations_pkey", Constraint::OrganizationsPkey),
+    ("organizations_shareable_known", Constraint::OrganizationsShareableKnown),
+    ("provisioner_daemons_key_fk", Constraint::ProvisionerDaemonsKeyFk),
+    ("provisioner_daemons_organization_fk", Constraint::ProvisionerDaemonsOrganizationFk),
+    (
+        "provisioner_daemons_organization_name_owner_key",
+        Constraint::ProvisionerDaemonsOrganizationNameOwnerKey,
+    ),
+    ("provisioner_daemons_pkey", Constraint::ProvisionerDaemonsPkey),
+    ("provisioner_daemons_provisioners_known", Constraint::ProvisionerDaemonsProvisionersKnown),
+    ("provisioner_daemons_tags_object", Constraint::ProvisionerDaemonsTagsObject),
+    ("provisioner_jobs_organization_fk", Constraint::ProvisionerJobsOrganizationFk),
+    ("provisioner_jobs_pkey", Constraint::ProvisionerJobsPkey),
+    ("provisioner_jobs_type_known", Constraint::ProvisionerJobsTypeKnown),
+    ("provisioner_keys_name_check", Constraint::ProvisionerKeysNameCheck),
+    ("provisioner_keys_organization_fk", Constraint::ProvisionerKeysOrganizationFk),
+    (
+        "provisioner_keys_organization_name_lower_key",
+        Constraint::ProvisionerKeysOrganizationNameLowerKey,
+    ),
+    ("provisioner_keys_pkey", Constraint::ProvisionerKeysPkey),
+    ("provisioner_keys_tags_object", Constraint::ProvisionerKeysTagsObject),
+    ("replicas_pkey", Constraint::ReplicasPkey),
+    ("site_configs_pkey", Constraint::SiteConfigsPkey),
+    ("tasks_organization_fk", Constraint::TasksOrganizationFk),
+    ("tasks_owner_fk", Constraint::TasksOwnerFk),
+    ("tasks_owner_name_lower_key", Constraint::TasksOwnerNameLowerKey),
+    ("tasks_pkey", Constraint::TasksPkey),
+    ("tasks_template_version_fk", Constraint::TasksTemplateVersionFk),
+    ("tasks_workspace_fk", Constraint::TasksWorkspaceFk),
+    ("telemetry_items_pkey", Constraint::TelemetryItemsPkey),
+    ("telemetry_locks_event_type_known", Constraint::TelemetryLocksEventTypeKnown),
+    ("telemetry_locks_pkey", Constraint::TelemetryLocksPkey),
+    ("template_versions_created_by_fk", Constraint::TemplateVersionsCreatedByFk),
+    ("template_versions_job_fk", Constraint::TemplateVersionsJobFk),
+    ("template_versions_organization_fk", Constraint::TemplateVersionsOrganizationFk),
+    ("template_versions_pkey", Constraint::TemplateVersionsPkey),
+    ("template_versions_template_fk", Constraint::TemplateVersionsTemplateFk),
+    ("templates_created_by_fk", Constraint::TemplatesCreatedByFk),
+    ("templates_group_acl_object", Constraint::TemplatesGroupAclObject),
+    ("templates_name_check", Constraint::TemplatesNameCheck),
+    ("templates_organization_fk", Constraint::TemplatesOrganizationFk),
+    ("templates_organization_name_lower_key", Constraint::TemplatesOrganizationNameLowerKey),
+    ("templates_pkey", Constraint::TemplatesPkey),
+    ("templates_port_sharing_known", Constraint::TemplatesPortSharingKnown),
+    ("templates_user_acl_object", Constraint::TemplatesUserAclObject),
+    ("usage_events_daily_pkey", Constraint::UsageEventsDailyPkey),
+    ("usage_events_event_data_object", Constraint::UsageEventsEventDataObject),
+    ("usage_events_event_type_check", Constraint::UsageEventsEventTypeCheck),
+    ("usage_events_pkey", Constraint::UsageEventsPkey),
+    ("user_acl_is_object", Constraint::UserAclIsObject),
+    ("user_ai_budget_overrides_group_fk", Constraint::UserAiBudgetOverridesGroupFk),
+    (
+        "user_ai_budget_overrides_must_be_group_member",
+        Constraint::UserAiBudgetOverridesMustBeGroupMember,
+    ),
+    ("user_ai_budget_overrides_pkey", Constraint::UserAiBudgetOverridesPkey),
+    (
+        "user_ai_budget_overrides_spend_limit_micros_check",
+        Constraint::UserAiBudgetOverridesSpendLimitMicrosCheck,
+    ),
+    ("user_ai_budget_overrides_user_fk", Constraint::UserAiBudgetOverridesUserFk),
+    ("user_ai_provider_keys_api_key_check", Constraint::UserAiProviderKeysApiKeyCheck),
+    ("user_ai_provider_keys_key_fk", Constraint::UserAiProviderKeysKeyFk),
+    ("user_ai_provider_keys_pkey", Constraint::UserAiProviderKeysPkey),
+    ("user_ai_provider_keys_provider_fk", Constraint::UserAiProviderKeysProviderFk),
+    ("user_ai_provider_keys_user_fk", Constraint::UserAiProviderKeysUserFk),
+    ("user_ai_provider_keys_user_provider_key", Constraint::UserAiProviderKeysUserProviderKey),
+    ("user_configs_pkey", Constraint::UserConfigsPkey),
+    ("user_configs_user_fk", Constraint::UserConfigsUserFk),
+    ("user_deleted_pkey", Constraint::UserDeletedPkey),
+    ("user_deleted_user_fk", Constraint::UserDeletedUserFk),
+    ("user_links_claims_object", Constraint::UserLinksClaimsObject),
+    ("user_links_linked_id_key", Constraint::UserLinksLinkedIdKey),
+    ("user_links_login_type_known", Constraint::UserLinksLoginTypeKnown),
+    ("user_links_oauth_access_token_fk", Constraint::UserLinksOauthAccessTokenFk),
+    ("user_links_oauth_refresh_token_fk", Constraint::UserLinksOauthRefreshTokenFk),
+    ("user_links_pkey", Constraint::UserLinksPkey),
+    ("user_links_user_fk", Constraint::UserLinksUserFk),
+    ("user_links_user_login_type_key", Constraint::UserLinksUserLoginTypeKey),
+    ("user_links_user_not_deleted", Constraint::UserLinksUserNotDeleted),
+    ("user_secrets_name_size", Constraint::UserSecretsNameSize),
+    ("user_secrets_pkey", Constraint::UserSecretsPkey),
+    ("user_secrets_user_env_name_key", Constraint::UserSecretsUserEnvNameKey),
+    ("user_secrets_user_file_path_key", Constraint::UserSecretsUserFilePathKey),
+    ("user_secrets_user_fk", Constraint::UserSecretsUserFk),
+    ("user_secrets_user_name_key", Constraint::UserSecretsUserNameKey),
+    ("user_secrets_value_fk", Constraint::UserSecretsValueFk),
+    ("user_skill_user_deleted", Constraint::UserSkillUserDeleted),
+    ("user_skills_content_size", Constraint::UserSkillsContentSize),
+    ("user_skills_description_size", Constraint::UserSkillsDescriptionSize),
+    ("user_skills_name_format", Constraint::UserSkillsNameFormat),
+    ("user_skills_name_size", Constraint::UserSkillsNameSize),
+    ("user_skills_per_user_limit", Constraint::UserSkillsPerUserLimit),
+    ("user_skills_pkey", Constraint::UserSkillsPkey),
+    ("user_skills_user_fk", Constraint::UserSkillsUserFk),
+    ("user_skills_user_id_name_idx", Constraint::UserSkillsUserIdNameIdx),
+    ("user_status_changes_pkey", Constraint::UserStatusChangesPkey),
+    ("user_status_changes_status_known", Constraint::UserStatusChangesStatusKnown),
+    ("user_status_changes_user_fk", Constraint::UserStatusChangesUserFk),
+    ("users_chat_spend_limit_micros_check", Constraint::UsersChatSpendLimitMicrosCheck),
+    ("users_email_lower_key", Constraint::UsersEmailLowerKey),
+    ("users_email_not_empty", Constraint::UsersEmailNotEmpty),
+    ("users_last_owner", Constraint::UsersLastOwner),
+    ("users_login_type_known", Constraint::UsersLoginTypeKnown),
+    ("users_name_length", Constraint::UsersNameLength),
+    ("users_one_time_passcode_set", Constraint::UsersOneTimePasscodeSet),
+    ("users_pkey", Constraint::UsersPkey),
+    ("users_service_account_login_type", Constraint::UsersServiceAccountLoginType),
+    ("users_status_known", Constraint::UsersStatusKnown),
+    ("users_username_lower_key", Constraint::UsersUsernameLowerKey),
+    ("users_username_shape", Constraint::UsersUsernameShape),
+    ("workspace_agent_metadata_agent_fk", Constraint::WorkspaceAgentMetadataAgentFk),
+    ("workspace_agent_metadata_pkey", Constraint::WorkspaceAgentMetadataPkey),
+    ("workspace_agents_lifecycle_known", Constraint::WorkspaceAgentsLifecycleKnown),
+    ("workspace_agents_name_of_build", Constraint::WorkspaceAgentsNameOfBuild),
+    ("workspace_agents_parent_fk", Constraint::WorkspaceAgentsParentFk),
+    ("workspace_agents_pkey", Constraint::WorkspaceAgentsPkey),
+    ("workspace_agents_resource_fk", Constraint::WorkspaceAgentsResourceFk),
+    ("workspace_agents_scope_known", Constraint::WorkspaceAgentsScopeKnown),
+    ("workspace_builds_deadlines_in_order", Constraint::WorkspaceBuildsDeadlinesInOrder),
+    ("workspace_builds_initiator_fk", Constraint::WorkspaceBuildsInitiatorFk),
+    ("workspace_builds_job_fk", Constraint::WorkspaceBuildsJobFk),
+    ("workspace_builds_job_key", Constraint::WorkspaceBuildsJobKey),
+    ("workspace_builds_pkey", Constraint::WorkspaceBuildsPkey),
+    ("workspace_builds_template_version_fk", Constraint::WorkspaceBuildsTemplateVersionFk),
+    ("workspace_builds_transition_known", Constraint::WorkspaceBuildsTransitionKnown),
+    ("workspace_builds_workspace_fk", Constraint::WorkspaceBuildsWorkspaceFk),
+    ("workspace_builds_workspace_number_key", Constraint::WorkspaceBuildsWorkspaceNumberKey),
+    ("workspace_resources_job_fk", Constraint::WorkspaceResourcesJobFk),
+    ("workspace_resources_pkey", Constraint::WorkspaceResourcesPkey),
+    ("workspace_resources_transition_known", Constraint::WorkspaceResourcesTransitionKnown),
+    ("workspaces_automatic_updates_known", Constraint::WorkspacesAutomaticUpdatesKnown),
+    ("workspaces_name_check", Constraint::WorkspacesNameCheck),
+    ("workspaces_organization_fk", Constraint::WorkspacesOrganizationFk),
+    ("workspaces_owner_fk", Constraint::WorkspacesOwnerFk),
+    ("workspaces_owner_name_lower_key", Constraint::WorkspacesOwnerNameLowerKey),
+    ("workspaces_pkey", Constraint::WorkspacesPkey),
+    ("workspaces_template_fk", Constraint::WorkspacesTemplateFk),
+];
 
 impl Constraint {
     /// Finds a constraint by the name that PostgreSQL reports.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
-        match name {
-            "ai_gateway_keys_hash_check" => Self::AiGatewayKeysHashCheck,
-            "ai_gateway_keys_hash_unique" => Self::AiGatewayKeysHashUnique,
-            "ai_gateway_keys_name_check" => Self::AiGatewayKeysNameCheck,
-            "ai_gateway_keys_name_unique" => Self::AiGatewayKeysNameUnique,
-            "ai_gateway_keys_pkey" => Self::AiGatewayKeysPkey,
-            "ai_gateway_keys_prefix_check" => Self::AiGatewayKeysPrefixCheck,
-            "ai_gateway_keys_prefix_unique" => Self::AiGatewayKeysPrefixUnique,
-            "ai_provider_keys_key_fk" => Self::AiProviderKeysKeyFk,
-            "ai_provider_keys_pkey" => Self::AiProviderKeysPkey,
-            "ai_provider_keys_provider_fk" => Self::AiProviderKeysProviderFk,
-            "ai_providers_name_check" => Self::AiProvidersNameCheck,
-            "ai_providers_name_unique" => Self::AiProvidersNameUnique,
-            "ai_providers_pkey" => Self::AiProvidersPkey,
-            "ai_providers_settings_key_fk" => Self::AiProvidersSettingsKeyFk,
-            "ai_providers_type_known" => Self::AiProvidersTypeKnown,
-            "aibridge_interceptions_credential_kind_known" => {
-                Self::AibridgeInterceptionsCredentialKindKnown
-            }
-            "aibridge_interceptions_error_message_length" => {
-                Self::AibridgeInterceptionsErrorMessageLength
-            }
-            "aibridge_interceptions_pkey" => Self::AibridgeInterceptionsPkey,
-            "aibridge_model_thoughts_pkey" => Self::AibridgeModelThoughtsPkey,
-            "aibridge_token_usages_pkey" => Self::AibridgeTokenUsagesPkey,
-            "aibridge_tool_usages_pkey" => Self::AibridgeToolUsagesPkey,
-            "aibridge_user_prompts_pkey" => Self::AibridgeUserPromptsPkey,
-            "api_keys_allow_list_not_empty" => Self::ApiKeysAllowListNotEmpty,
-            "api_keys_lifetime_positive" => Self::ApiKeysLifetimePositive,
-            "api_keys_login_type_known" => Self::ApiKeysLoginTypeKnown,
-            "api_keys_pkey" => Self::ApiKeysPkey,
-            "api_keys_scopes_not_empty" => Self::ApiKeysScopesNotEmpty,
-            "api_keys_token_name_key" => Self::ApiKeysTokenNameKey,
-            "api_keys_token_name_length" => Self::ApiKeysTokenNameLength,
-            "api_keys_user_fk" => Self::ApiKeysUserFk,
-            "api_keys_user_not_deleted" => Self::ApiKeysUserNotDeleted,
-            "audit_logs_action_known" => Self::AuditLogsActionKnown,
-            "audit_logs_pkey" => Self::AuditLogsPkey,
-            "custom_roles_display_name_length" => Self::CustomRolesDisplayNameLength,
-            "custom_roles_name_lower_key" => Self::CustomRolesNameLowerKey,
-            "custom_roles_name_shape" => Self::CustomRolesNameShape,
-            "custom_roles_organization_fk" => Self::CustomRolesOrganizationFk,
-            "custom_roles_permissions_lists" => Self::CustomRolesPermissionsLists,
-            "custom_roles_pkey" => Self::CustomRolesPkey,
-            "custom_roles_written_are_plain" => Self::CustomRolesWrittenArePlain,
-            "dbcrypt_keys_active_key_digest_key" => Self::DbcryptKeysActiveKeyDigestKey,
-            "dbcrypt_keys_active_or_revoked" => Self::DbcryptKeysActiveOrRevoked,
-            "dbcrypt_keys_pkey" => Self::DbcryptKeysPkey,
-            "dbcrypt_keys_revoked_key_digest_key" => Self::DbcryptKeysRevokedKeyDigestKey,
-            "group_members_group_fk" => Self::GroupMembersGroupFk,
-            "group_members_pkey" => Self::GroupMembersPkey,
-            "group_members_user_fk" => Self::GroupMembersUserFk,
-            "groups_organization_fk" => Self::GroupsOrganizationFk,
-            "groups_organization_name_key" => Self::GroupsOrganizationNameKey,
-            "groups_pkey" => Self::GroupsPkey,
-            "groups_source_known" => Self::GroupsSourceKnown,
-            "organization_members_organization_fk" => Self::OrganizationMembersOrganizationFk,
-            "organization_members_pkey" => Self::OrganizationMembersPkey,
-            "organization_members_user_fk" => Self::OrganizationMembersUserFk,
-            "organizations_default_key" => Self::OrganizationsDefaultKey,
-            "organizations_name_lower_key" => Self::OrganizationsNameLowerKey,
-            "organizations_name_shape" => Self::OrganizationsNameShape,
-            "organizations_pkey" => Self::OrganizationsPkey,
-            "organizations_shareable_known" => Self::OrganizationsShareableKnown,
-            "site_configs_pkey" => Self::SiteConfigsPkey,
-            "users_email_lower_key" => Self::UsersEmailLowerKey,
-            "users_email_not_empty" => Self::UsersEmailNotEmpty,
-            "users_last_owner" => Self::UsersLastOwner,
-            "users_login_type_known" => Self::UsersLoginTypeKnown,
-            "users_name_length" => Self::UsersNameLength,
-            "users_pkey" => Self::UsersPkey,
-            "users_service_account_login_type" => Self::UsersServiceAccountLoginType,
-            "users_status_known" => Self::UsersStatusKnown,
-            "users_username_lower_key" => Self::UsersUsernameLowerKey,
-            "users_username_shape" => Self::UsersUsernameShape,
-            _ => Self::Unknown,
-        }
+        let found = NAMES.binary_search_by_key(&name, |(known, _)| known);
+        found.ok().and_then(|at| NAMES.get(at)).map_or(Self::Unknown, |(_, found)| *found)
     }
 }

@@ -6,7 +6,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `ai_gateway_keys`.
+    /// By what gateway daemons prove to this deployment who they are.
     ai_gateway_keys (id) {
         /// Column `id`.
         id -> Uuid,
@@ -27,7 +27,34 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `ai_provider_keys`.
+    /// Millionths of the currency for a million tokens. NULL = unknown, 0 = free. A price is valid until the next one of the model begins.
+    ai_model_prices (provider, model, valid_from) {
+        /// Column `provider`.
+        provider -> Text,
+        /// Column `model`.
+        model -> Text,
+        /// Column `valid_from`.
+        valid_from -> Timestamptz,
+        /// Column `input_price`.
+        input_price -> Nullable<BigInt>,
+        /// Column `output_price`.
+        output_price -> Nullable<BigInt>,
+        /// Column `cache_read_price`.
+        cache_read_price -> Nullable<BigInt>,
+        /// Column `cache_write_price`.
+        cache_write_price -> Nullable<BigInt>,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// The deployment's own keys. Used in the order in which they were made.
     ai_provider_keys (id) {
         /// Column `id`.
         id -> Uuid,
@@ -82,6 +109,44 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
+    /// Who ever used AI, and when last.
+    ai_seat_state (user_id) {
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `first_used_at`.
+        first_used_at -> Timestamptz,
+        /// Column `last_used_at`.
+        last_used_at -> Timestamptz,
+        /// Column `last_event_type`.
+        last_event_type -> Text,
+        /// Column `last_event_description`.
+        last_event_description -> Text,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Spending by day. Without foreign keys: what was spent stays when user or group go away.
+    ai_user_daily_spend (user_id, effective_group_id, day) {
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `effective_group_id`.
+        effective_group_id -> Uuid,
+        /// Column `day`.
+        day -> Date,
+        /// Column `spend_micros`.
+        spend_micros -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
     /// One intercepted request/response pair. ended_at NULL = in flight.
     aibridge_interceptions (id) {
         /// Column `id`.
@@ -129,7 +194,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `aibridge_model_thoughts`.
+    /// What models said that they thought.
     aibridge_model_thoughts (interception_id, id) {
         /// Column `id`.
         id -> Uuid,
@@ -148,7 +213,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `aibridge_token_usages`.
+    /// What an answer of the provider says that it cost, in tokens.
     aibridge_token_usages (interception_id, id) {
         /// Column `id`.
         id -> Uuid,
@@ -168,6 +233,22 @@ diesel::table! {
         metadata -> Jsonb,
         /// Column `created_at`.
         created_at -> Timestamptz,
+        /// Column `effective_group_id`.
+        effective_group_id -> Nullable<Uuid>,
+        /// Column `provider_model`.
+        provider_model -> Nullable<Text>,
+        /// Column `priced_model`.
+        priced_model -> Nullable<Text>,
+        /// Column `input_price_micros`.
+        input_price_micros -> Nullable<BigInt>,
+        /// Column `output_price_micros`.
+        output_price_micros -> Nullable<BigInt>,
+        /// Column `cache_read_price_micros`.
+        cache_read_price_micros -> Nullable<BigInt>,
+        /// Column `cache_write_price_micros`.
+        cache_write_price_micros -> Nullable<BigInt>,
+        /// Column `cost_micros`.
+        cost_micros -> Nullable<BigInt>,
     }
 }
 
@@ -175,7 +256,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `aibridge_tool_usages`.
+    /// Which tools models called, and with what.
     aibridge_tool_usages (interception_id, id) {
         /// Column `id`.
         id -> Uuid,
@@ -208,7 +289,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `aibridge_user_prompts`.
+    /// What people asked.
     aibridge_user_prompts (interception_id, id) {
         /// Column `id`.
         id -> Uuid,
@@ -264,7 +345,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `audit_logs`.
+    /// Who changed what. A row is written in the transaction of the change it describes.
     audit_logs (id) {
         /// Column `id`.
         id -> Uuid,
@@ -296,6 +377,245 @@ diesel::table! {
         additional_fields -> Jsonb,
         /// Column `request_id`.
         request_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Counters of each replica since the start of its window.
+    boundary_usage_stats (replica_id) {
+        /// Column `replica_id`.
+        replica_id -> Uuid,
+        /// Column `unique_workspaces_count`.
+        unique_workspaces_count -> BigInt,
+        /// Column `unique_users_count`.
+        unique_users_count -> BigInt,
+        /// Column `allowed_requests`.
+        allowed_requests -> BigInt,
+        /// Column `denied_requests`.
+        denied_requests -> BigInt,
+        /// Column `window_start`.
+        window_start -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What was said in chats.
+    chat_messages (id) {
+        /// Column `id`.
+        id -> BigInt,
+        /// Column `chat_id`.
+        chat_id -> Uuid,
+        /// Column `model_config_id`.
+        model_config_id -> Nullable<Uuid>,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `created_by`.
+        created_by -> Nullable<Uuid>,
+        /// Column `api_key_id`.
+        api_key_id -> Nullable<Text>,
+        /// Column `role`.
+        role -> Text,
+        /// Column `content`.
+        content -> Nullable<Jsonb>,
+        /// Column `content_version`.
+        content_version -> Integer,
+        /// Column `visibility`.
+        visibility -> Text,
+        /// Column `input_tokens`.
+        input_tokens -> Nullable<BigInt>,
+        /// Column `output_tokens`.
+        output_tokens -> Nullable<BigInt>,
+        /// Column `total_tokens`.
+        total_tokens -> Nullable<BigInt>,
+        /// Column `reasoning_tokens`.
+        reasoning_tokens -> Nullable<BigInt>,
+        /// Column `cache_creation_tokens`.
+        cache_creation_tokens -> Nullable<BigInt>,
+        /// Column `cache_read_tokens`.
+        cache_read_tokens -> Nullable<BigInt>,
+        /// Column `context_limit`.
+        context_limit -> Nullable<BigInt>,
+        /// Column `compressed`.
+        compressed -> Bool,
+        /// Column `total_cost_micros`.
+        total_cost_micros -> Nullable<BigInt>,
+        /// Column `runtime_ms`.
+        runtime_ms -> Nullable<BigInt>,
+        /// Column `deleted`.
+        deleted -> Bool,
+        /// Column `provider_response_id`.
+        provider_response_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Models that chats may use. Deleted ones stay for chats that used them.
+    chat_model_configs (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `ai_provider_id`.
+        ai_provider_id -> Nullable<Uuid>,
+        /// Column `provider`.
+        provider -> Text,
+        /// Column `model`.
+        model -> Text,
+        /// Column `display_name`.
+        display_name -> Text,
+        /// Column `created_by`.
+        created_by -> Nullable<Uuid>,
+        /// Column `updated_by`.
+        updated_by -> Nullable<Uuid>,
+        /// Column `enabled`.
+        enabled -> Bool,
+        /// Column `is_default`.
+        is_default -> Bool,
+        /// Column `deleted`.
+        deleted -> Bool,
+        /// Column `deleted_at`.
+        deleted_at -> Nullable<Timestamptz>,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `context_limit`.
+        context_limit -> BigInt,
+        /// Column `compression_threshold`.
+        compression_threshold -> Integer,
+        /// Column `options`.
+        options -> Jsonb,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What people said while a chat was busy.
+    chat_queued_messages (id) {
+        /// Column `id`.
+        id -> BigInt,
+        /// Column `chat_id`.
+        chat_id -> Uuid,
+        /// Column `content`.
+        content -> Jsonb,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `api_key_id`.
+        api_key_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What people may spend in chats unless their account or group says otherwise. One row.
+    chat_usage_limit_config (singleton) {
+        /// Column `singleton`.
+        singleton -> Bool,
+        /// Column `enabled`.
+        enabled -> Bool,
+        /// Column `default_limit_micros`.
+        default_limit_micros -> BigInt,
+        /// Column `period`.
+        period -> Text,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Conversations with agents.
+    chats (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `owner_id`.
+        owner_id -> Uuid,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `workspace_id`.
+        workspace_id -> Nullable<Uuid>,
+        /// Column `title`.
+        title -> Text,
+        /// Column `status`.
+        status -> Text,
+        /// Column `worker_id`.
+        worker_id -> Nullable<Uuid>,
+        /// Column `started_at`.
+        started_at -> Nullable<Timestamptz>,
+        /// Column `heartbeat_at`.
+        heartbeat_at -> Nullable<Timestamptz>,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `parent_chat_id`.
+        parent_chat_id -> Nullable<Uuid>,
+        /// Column `root_chat_id`.
+        root_chat_id -> Nullable<Uuid>,
+        /// Column `last_model_config_id`.
+        last_model_config_id -> Uuid,
+        /// Column `archived`.
+        archived -> Bool,
+        /// Column `last_error`.
+        last_error -> Nullable<Text>,
+        /// Column `mode`.
+        mode -> Nullable<Text>,
+        /// Column `plan_mode`.
+        plan_mode -> Nullable<Text>,
+        /// Column `mcp_server_ids`.
+        mcp_server_ids -> Array<Uuid>,
+        /// Column `labels`.
+        labels -> Jsonb,
+        /// Column `pin_order`.
+        pin_order -> Integer,
+        /// Column `last_read_message_id`.
+        last_read_message_id -> Nullable<BigInt>,
+        /// Column `last_injected_context`.
+        last_injected_context -> Nullable<Jsonb>,
+        /// Column `dynamic_tools`.
+        dynamic_tools -> Nullable<Jsonb>,
+        /// Column `client_type`.
+        client_type -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Keys by which the deployment signs and seals its own tokens. A deleted one keeps its row without the secret, so that sequences never repeat.
+    crypto_keys (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `feature`.
+        feature -> Text,
+        /// Column `sequence`.
+        sequence -> Integer,
+        /// Column `secret`.
+        secret -> Nullable<SealedText>,
+        /// Column `secret_key_id`.
+        secret_key_id -> Nullable<Text>,
+        /// Column `starts_at`.
+        starts_at -> Timestamptz,
+        /// Column `deletes_at`.
+        deletes_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -351,7 +671,80 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `group_members`.
+    /// Tokens of users for services outside, such as Git hosts.
+    external_auth_links (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `provider_id`.
+        provider_id -> Text,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `oauth_access_token`.
+        oauth_access_token -> SealedText,
+        /// Column `oauth_access_token_key_id`.
+        oauth_access_token_key_id -> Nullable<Text>,
+        /// Column `oauth_refresh_token`.
+        oauth_refresh_token -> SealedText,
+        /// Column `oauth_refresh_token_key_id`.
+        oauth_refresh_token_key_id -> Nullable<Text>,
+        /// Column `oauth_expiry`.
+        oauth_expiry -> Nullable<Timestamptz>,
+        /// Column `oauth_extra`.
+        oauth_extra -> Nullable<Jsonb>,
+        /// Column `oauth_refresh_failure_reason`.
+        oauth_refresh_failure_reason -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// The key pair by which a user's workspaces reach Git hosts.
+    gitsshkeys (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `private_key`.
+        private_key -> SealedText,
+        /// Column `private_key_key_id`.
+        private_key_key_id -> Nullable<Text>,
+        /// Column `public_key`.
+        public_key -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What each member of a group may spend in a period, in millionths of the currency. No row, no limit by this group.
+    group_ai_budgets (group_id) {
+        /// Column `group_id`.
+        group_id -> Uuid,
+        /// Column `spend_limit_micros`.
+        spend_limit_micros -> BigInt,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Who is in which group. Nobody is listed in a group of everyone.
     group_members (group_id, user_id) {
         /// Column `group_id`.
         group_id -> Uuid,
@@ -364,7 +757,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `group_members_expanded`.
+    /// Who is in which group, everyone's included. Live users only.
     group_members_expanded (group_id) {
         /// Column `group_id`.
         group_id -> Nullable<Uuid>,
@@ -395,6 +788,8 @@ diesel::table! {
         quota_allowance -> Integer,
         /// Column `source`.
         source -> Text,
+        /// Column `chat_spend_limit_micros`.
+        chat_spend_limit_micros -> Nullable<BigInt>,
     }
 }
 
@@ -402,7 +797,291 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `organization_members`.
+    /// Signed licences as they were uploaded.
+    licenses (id) {
+        /// Column `id`.
+        id -> Integer,
+        /// Column `uuid`.
+        uuid -> Uuid,
+        /// Column `uploaded_at`.
+        uploaded_at -> Timestamptz,
+        /// Column `jwt`.
+        jwt -> Text,
+        /// Column `exp`.
+        exp -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// MCP servers that the deployment offers to its agents.
+    mcp_server_configs (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `display_name`.
+        display_name -> Text,
+        /// Column `slug`.
+        slug -> Text,
+        /// Column `description`.
+        description -> Text,
+        /// Column `url`.
+        url -> Text,
+        /// Column `auth_type`.
+        auth_type -> Text,
+        /// Column `oauth2_client_id`.
+        oauth2_client_id -> Text,
+        /// Column `oauth2_client_secret`.
+        oauth2_client_secret -> SealedText,
+        /// Column `oauth2_client_secret_key_id`.
+        oauth2_client_secret_key_id -> Nullable<Text>,
+        /// Column `api_key_header`.
+        api_key_header -> Text,
+        /// Column `api_key_value`.
+        api_key_value -> SealedText,
+        /// Column `api_key_value_key_id`.
+        api_key_value_key_id -> Nullable<Text>,
+        /// Column `custom_headers`.
+        custom_headers -> SealedText,
+        /// Column `custom_headers_key_id`.
+        custom_headers_key_id -> Nullable<Text>,
+        /// Column `enabled`.
+        enabled -> Bool,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Tokens of users for MCP servers that want OAuth2.
+    mcp_server_user_tokens (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `mcp_server_config_id`.
+        mcp_server_config_id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `access_token`.
+        access_token -> SealedText,
+        /// Column `access_token_key_id`.
+        access_token_key_id -> Nullable<Text>,
+        /// Column `refresh_token`.
+        refresh_token -> SealedText,
+        /// Column `refresh_token_key_id`.
+        refresh_token_key_id -> Nullable<Text>,
+        /// Column `token_type`.
+        token_type -> Text,
+        /// Column `expiry`.
+        expiry -> Nullable<Timestamptz>,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What a user consented to: the family of the codes and tokens that were issued under it, which are revoked together.
+    oauth2_grants (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `app_id`.
+        app_id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `scope`.
+        scope -> Text,
+        /// Column `audience`.
+        audience -> Array<Text>,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `last_used_at`.
+        last_used_at -> Nullable<Timestamptz>,
+        /// Column `revoked_at`.
+        revoked_at -> Nullable<Timestamptz>,
+        /// Column `revoke_reason`.
+        revoke_reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Authorization codes. Used ones stay until they expire, so that a second use is noticed.
+    oauth2_provider_app_codes (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `expires_at`.
+        expires_at -> Timestamptz,
+        /// Column `consumed_at`.
+        consumed_at -> Nullable<Timestamptz>,
+        /// Column `secret_prefix`.
+        secret_prefix -> Bytea,
+        /// Column `hashed_secret`.
+        hashed_secret -> Bytea,
+        /// Column `app_id`.
+        app_id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `grant_id`.
+        grant_id -> Uuid,
+        /// Column `scope`.
+        scope -> Text,
+        /// Column `resource_uri`.
+        resource_uri -> Nullable<Text>,
+        /// Column `code_challenge`.
+        code_challenge -> Nullable<Text>,
+        /// Column `code_challenge_method`.
+        code_challenge_method -> Nullable<Text>,
+        /// Column `state_hash`.
+        state_hash -> Nullable<Text>,
+        /// Column `redirect_uri`.
+        redirect_uri -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Secrets of confidential clients: SHA-256, the secret itself is shown once.
+    oauth2_provider_app_secrets (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `last_used_at`.
+        last_used_at -> Nullable<Timestamptz>,
+        /// Column `secret_prefix`.
+        secret_prefix -> Bytea,
+        /// Column `hashed_secret`.
+        hashed_secret -> Bytea,
+        /// Column `display_secret`.
+        display_secret -> Text,
+        /// Column `app_id`.
+        app_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Refresh tokens, each with the API key that is its access token. Rotated ones stay, so that a second use is noticed.
+    oauth2_provider_app_tokens (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `expires_at`.
+        expires_at -> Timestamptz,
+        /// Column `rotated_at`.
+        rotated_at -> Nullable<Timestamptz>,
+        /// Column `hash_prefix`.
+        hash_prefix -> Bytea,
+        /// Column `refresh_hash`.
+        refresh_hash -> Bytea,
+        /// Column `app_id`.
+        app_id -> Uuid,
+        /// Column `app_secret_id`.
+        app_secret_id -> Nullable<Uuid>,
+        /// Column `api_key_id`.
+        api_key_id -> Text,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `grant_id`.
+        grant_id -> Uuid,
+        /// Column `parent_id`.
+        parent_id -> Nullable<Uuid>,
+        /// Column `audience`.
+        audience -> Nullable<Text>,
+        /// Column `scope`.
+        scope -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// OAuth2 clients, made by administrators or registered by themselves (RFC 7591). The id is the client_id.
+    oauth2_provider_apps (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `name`.
+        name -> Text,
+        /// Column `icon`.
+        icon -> Text,
+        /// Column `callback_url`.
+        callback_url -> Text,
+        /// Column `redirect_uris`.
+        redirect_uris -> Array<Text>,
+        /// Column `client_type`.
+        client_type -> Text,
+        /// Column `dynamically_registered`.
+        dynamically_registered -> Bool,
+        /// Column `client_id_issued_at`.
+        client_id_issued_at -> Nullable<Timestamptz>,
+        /// Column `client_secret_expires_at`.
+        client_secret_expires_at -> Nullable<Timestamptz>,
+        /// Column `grant_types`.
+        grant_types -> Array<Text>,
+        /// Column `response_types`.
+        response_types -> Array<Text>,
+        /// Column `token_endpoint_auth_method`.
+        token_endpoint_auth_method -> Text,
+        /// Column `scope`.
+        scope -> Text,
+        /// Column `contacts`.
+        contacts -> Array<Text>,
+        /// Column `client_uri`.
+        client_uri -> Nullable<Text>,
+        /// Column `logo_uri`.
+        logo_uri -> Nullable<Text>,
+        /// Column `tos_uri`.
+        tos_uri -> Nullable<Text>,
+        /// Column `policy_uri`.
+        policy_uri -> Nullable<Text>,
+        /// Column `jwks_uri`.
+        jwks_uri -> Nullable<Text>,
+        /// Column `jwks`.
+        jwks -> Nullable<Jsonb>,
+        /// Column `software_id`.
+        software_id -> Nullable<Text>,
+        /// Column `software_version`.
+        software_version -> Nullable<Text>,
+        /// Column `registration_access_token`.
+        registration_access_token -> Nullable<Bytea>,
+        /// Column `registration_client_uri`.
+        registration_client_uri -> Nullable<Text>,
+        /// Column `registered_from_ip`.
+        registered_from_ip -> Nullable<Inet>,
+        /// Column `last_used_at`.
+        last_used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Who is in which organization, and with which roles.
     organization_members (organization_id, user_id) {
         /// Column `organization_id`.
         organization_id -> Uuid,
@@ -421,7 +1100,7 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
-    /// Table `organizations`.
+    /// Tenants within the deployment. Deleted ones stay for history.
     organizations (id) {
         /// Column `id`.
         id -> Uuid,
@@ -454,12 +1133,503 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
+    /// Daemons that were seen. They go when they were not seen for a week.
+    provisioner_daemons (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `name`.
+        name -> Text,
+        /// Column `provisioners`.
+        provisioners -> Array<Text>,
+        /// Column `replica_id`.
+        replica_id -> Nullable<Uuid>,
+        /// Column `tags`.
+        tags -> Jsonb,
+        /// Column `last_seen_at`.
+        last_seen_at -> Nullable<Timestamptz>,
+        /// Column `version`.
+        version -> Text,
+        /// Column `api_version`.
+        api_version -> Text,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `key_id`.
+        key_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Work for provisioner daemons.
+    provisioner_jobs (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `started_at`.
+        started_at -> Nullable<Timestamptz>,
+        /// Column `canceled_at`.
+        canceled_at -> Nullable<Timestamptz>,
+        /// Column `completed_at`.
+        completed_at -> Nullable<Timestamptz>,
+        /// Column `error`.
+        error -> Nullable<Text>,
+        /// Column `error_code`.
+        error_code -> Nullable<Text>,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `initiator_id`.
+        initiator_id -> Uuid,
+        /// Column `type`.
+        #[sql_name = "type"]
+        type_ -> Text,
+        /// Column `worker_id`.
+        worker_id -> Nullable<Uuid>,
+        /// Column `tags`.
+        tags -> Jsonb,
+        /// Column `job_status`.
+        job_status -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// By what provisioner daemons prove which organization they work for. SHA-256 of the secret. Three rows with fixed ids stand for the built-in ways.
+    provisioner_keys (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `name`.
+        name -> Text,
+        /// Column `hashed_secret`.
+        hashed_secret -> Bytea,
+        /// Column `tags`.
+        tags -> Jsonb,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Servers of this deployment, each with the time of its last sign of life.
+    replicas (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `started_at`.
+        started_at -> Timestamptz,
+        /// Column `stopped_at`.
+        stopped_at -> Nullable<Timestamptz>,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `hostname`.
+        hostname -> Text,
+        /// Column `region_id`.
+        region_id -> Integer,
+        /// Column `relay_address`.
+        relay_address -> Text,
+        /// Column `database_latency`.
+        database_latency -> Integer,
+        /// Column `version`.
+        version -> Text,
+        /// Column `error`.
+        error -> Text,
+        /// Column `primary`.
+        primary -> Bool,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
     /// Deployment-wide values made at run time, such as the deployment id.
     site_configs (key) {
         /// Column `key`.
         key -> Text,
         /// Column `value`.
         value -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What agents were told to do, each in a workspace of its own.
+    tasks (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `owner_id`.
+        owner_id -> Uuid,
+        /// Column `name`.
+        name -> Text,
+        /// Column `display_name`.
+        display_name -> Text,
+        /// Column `workspace_id`.
+        workspace_id -> Nullable<Uuid>,
+        /// Column `template_version_id`.
+        template_version_id -> Uuid,
+        /// Column `template_parameters`.
+        template_parameters -> Jsonb,
+        /// Column `prompt`.
+        prompt -> Text,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `deleted_at`.
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Live tasks, with what their workspace's build and agent amount to.
+    tasks_with_status (id) {
+        /// Column `id`.
+        id -> Nullable<Uuid>,
+        /// Column `organization_id`.
+        organization_id -> Nullable<Uuid>,
+        /// Column `owner_id`.
+        owner_id -> Nullable<Uuid>,
+        /// Column `name`.
+        name -> Nullable<Text>,
+        /// Column `display_name`.
+        display_name -> Nullable<Text>,
+        /// Column `workspace_id`.
+        workspace_id -> Nullable<Uuid>,
+        /// Column `template_version_id`.
+        template_version_id -> Nullable<Uuid>,
+        /// Column `template_parameters`.
+        template_parameters -> Nullable<Jsonb>,
+        /// Column `prompt`.
+        prompt -> Nullable<Text>,
+        /// Column `created_at`.
+        created_at -> Nullable<Timestamptz>,
+        /// Column `deleted_at`.
+        deleted_at -> Nullable<Timestamptz>,
+        /// Column `status`.
+        status -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What the last report about this deployment said.
+    telemetry_items (key) {
+        /// Column `key`.
+        key -> Text,
+        /// Column `value`.
+        value -> Text,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Which replica's report of a period counts: the one whose row is there.
+    telemetry_locks (event_type, period_ending_at) {
+        /// Column `event_type`.
+        event_type -> Text,
+        /// Column `period_ending_at`.
+        period_ending_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Versions of templates.
+    template_versions (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `template_id`.
+        template_id -> Nullable<Uuid>,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `job_id`.
+        job_id -> Uuid,
+        /// Column `created_by`.
+        created_by -> Uuid,
+        /// Column `name`.
+        name -> Text,
+        /// Column `has_ai_task`.
+        has_ai_task -> Nullable<Bool>,
+        /// Column `has_external_agent`.
+        has_external_agent -> Nullable<Bool>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What workspaces are made from.
+    templates (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `deleted`.
+        deleted -> Bool,
+        /// Column `name`.
+        name -> Text,
+        /// Column `display_name`.
+        display_name -> Text,
+        /// Column `icon`.
+        icon -> Text,
+        /// Column `active_version_id`.
+        active_version_id -> Uuid,
+        /// Column `created_by`.
+        created_by -> Uuid,
+        /// Column `user_acl`.
+        user_acl -> Jsonb,
+        /// Column `group_acl`.
+        group_acl -> Jsonb,
+        /// Column `require_active_version`.
+        require_active_version -> Bool,
+        /// Column `deprecated`.
+        deprecated -> Text,
+        /// Column `max_port_sharing_level`.
+        max_port_sharing_level -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What counts towards limits of licences: events that add up (dc_) and heartbeats of a level (hb_).
+    usage_events (id) {
+        /// Column `id`.
+        id -> Text,
+        /// Column `event_type`.
+        event_type -> Text,
+        /// Column `event_data`.
+        event_data -> Jsonb,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `publish_started_at`.
+        publish_started_at -> Nullable<Timestamptz>,
+        /// Column `published_at`.
+        published_at -> Nullable<Timestamptz>,
+        /// Column `failure_message`.
+        failure_message -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// usage_events by day in UTC: sums of events, the greatest of heartbeats. Written by a trigger.
+    usage_events_daily (day, event_type) {
+        /// Column `day`.
+        day -> Date,
+        /// Column `event_type`.
+        event_type -> Text,
+        /// Column `usage_data`.
+        usage_data -> Jsonb,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// A limit of one user's own, which replaces those of groups.
+    user_ai_budget_overrides (user_id) {
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `group_id`.
+        group_id -> Uuid,
+        /// Column `spend_limit_micros`.
+        spend_limit_micros -> BigInt,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Keys that users bring for their own requests to a provider.
+    user_ai_provider_keys (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `ai_provider_id`.
+        ai_provider_id -> Uuid,
+        /// Column `api_key`.
+        api_key -> SealedText,
+        /// Column `api_key_key_id`.
+        api_key_key_id -> Nullable<Text>,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Settings of one user, such as the theme.
+    user_configs (user_id, key) {
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `key`.
+        key -> Text,
+        /// Column `value`.
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// When users were deleted. Written by a trigger.
+    user_deleted (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `deleted_at`.
+        deleted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What an identity provider says of a user, one row for each way to log in.
+    user_links (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `login_type`.
+        login_type -> Text,
+        /// Column `linked_id`.
+        linked_id -> Text,
+        /// Column `oauth_access_token`.
+        oauth_access_token -> SealedText,
+        /// Column `oauth_access_token_key_id`.
+        oauth_access_token_key_id -> Nullable<Text>,
+        /// Column `oauth_refresh_token`.
+        oauth_refresh_token -> SealedText,
+        /// Column `oauth_refresh_token_key_id`.
+        oauth_refresh_token_key_id -> Nullable<Text>,
+        /// Column `oauth_expiry`.
+        oauth_expiry -> Nullable<Timestamptz>,
+        /// Column `claims`.
+        claims -> Jsonb,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Secrets that a user puts into workspaces, as a variable, a file, or by name.
+    user_secrets (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `name`.
+        name -> Text,
+        /// Column `description`.
+        description -> Text,
+        /// Column `value`.
+        value -> SealedText,
+        /// Column `value_key_id`.
+        value_key_id -> Nullable<Text>,
+        /// Column `env_name`.
+        env_name -> Text,
+        /// Column `file_path`.
+        file_path -> Text,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Instructions that a user keeps for agents. At most 100 of one user.
+    user_skills (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `name`.
+        name -> Text,
+        /// Column `description`.
+        description -> Text,
+        /// Column `content`.
+        content -> Text,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// The status of every user over time. Written by a trigger.
+    user_status_changes (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `user_id`.
+        user_id -> Uuid,
+        /// Column `new_status`.
+        new_status -> Text,
+        /// Column `changed_at`.
+        changed_at -> Timestamptz,
     }
 }
 
@@ -499,6 +1669,348 @@ diesel::table! {
         is_system -> Bool,
         /// Column `is_service_account`.
         is_service_account -> Bool,
+        /// Column `quiet_hours_schedule`.
+        quiet_hours_schedule -> Text,
+        /// Column `github_com_user_id`.
+        github_com_user_id -> Nullable<BigInt>,
+        /// Column `hashed_one_time_passcode`.
+        hashed_one_time_passcode -> Nullable<Text>,
+        /// Column `one_time_passcode_expires_at`.
+        one_time_passcode_expires_at -> Nullable<Timestamptz>,
+        /// Column `chat_spend_limit_micros`.
+        chat_spend_limit_micros -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What lists of other things may show of the users in them.
+    visible_users (id) {
+        /// Column `id`.
+        id -> Nullable<Uuid>,
+        /// Column `username`.
+        username -> Nullable<Text>,
+        /// Column `name`.
+        name -> Nullable<Text>,
+        /// Column `avatar_url`.
+        avatar_url -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What agents last said of themselves. Not logged: a crash of the server loses it, and agents say it again.
+    workspace_agent_metadata (workspace_agent_id, key) {
+        /// Column `workspace_agent_id`.
+        workspace_agent_id -> Uuid,
+        /// Column `key`.
+        key -> Text,
+        /// Column `display_name`.
+        display_name -> Text,
+        /// Column `script`.
+        script -> Text,
+        /// Column `value`.
+        value -> Text,
+        /// Column `error`.
+        error -> Text,
+        /// Column `timeout`.
+        timeout -> BigInt,
+        /// Column `interval`.
+        interval -> BigInt,
+        /// Column `collected_at`.
+        collected_at -> Nullable<Timestamptz>,
+        /// Column `display_order`.
+        display_order -> Integer,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Agents that run in workspaces, and agents of those agents.
+    workspace_agents (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `resource_id`.
+        resource_id -> Uuid,
+        /// Column `name`.
+        name -> Text,
+        /// Column `auth_token`.
+        auth_token -> Uuid,
+        /// Column `auth_instance_id`.
+        auth_instance_id -> Nullable<Text>,
+        /// Column `parent_id`.
+        parent_id -> Nullable<Uuid>,
+        /// Column `api_key_scope`.
+        api_key_scope -> Text,
+        /// Column `deleted`.
+        deleted -> Bool,
+        /// Column `lifecycle_state`.
+        lifecycle_state -> Text,
+        /// Column `first_connected_at`.
+        first_connected_at -> Nullable<Timestamptz>,
+        /// Column `last_connected_at`.
+        last_connected_at -> Nullable<Timestamptz>,
+        /// Column `disconnected_at`.
+        disconnected_at -> Nullable<Timestamptz>,
+        /// Column `started_at`.
+        started_at -> Nullable<Timestamptz>,
+        /// Column `ready_at`.
+        ready_at -> Nullable<Timestamptz>,
+        /// Column `version`.
+        version -> Text,
+        /// Column `logs_length`.
+        logs_length -> Integer,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Builds with their initiator's name, and without the provisioner's state.
+    workspace_build_with_user (id) {
+        /// Column `id`.
+        id -> Nullable<Uuid>,
+        /// Column `created_at`.
+        created_at -> Nullable<Timestamptz>,
+        /// Column `updated_at`.
+        updated_at -> Nullable<Timestamptz>,
+        /// Column `workspace_id`.
+        workspace_id -> Nullable<Uuid>,
+        /// Column `template_version_id`.
+        template_version_id -> Nullable<Uuid>,
+        /// Column `build_number`.
+        build_number -> Nullable<Integer>,
+        /// Column `transition`.
+        transition -> Nullable<Text>,
+        /// Column `initiator_id`.
+        initiator_id -> Nullable<Uuid>,
+        /// Column `job_id`.
+        job_id -> Nullable<Uuid>,
+        /// Column `deadline`.
+        deadline -> Nullable<Timestamptz>,
+        /// Column `max_deadline`.
+        max_deadline -> Nullable<Timestamptz>,
+        /// Column `reason`.
+        reason -> Nullable<Text>,
+        /// Column `has_ai_task`.
+        has_ai_task -> Nullable<Bool>,
+        /// Column `has_external_agent`.
+        has_external_agent -> Nullable<Bool>,
+        /// Column `initiator_by_avatar_url`.
+        initiator_by_avatar_url -> Nullable<Text>,
+        /// Column `initiator_by_username`.
+        initiator_by_username -> Nullable<Text>,
+        /// Column `initiator_by_name`.
+        initiator_by_name -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Starts, stops and deletions of workspaces.
+    workspace_builds (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `workspace_id`.
+        workspace_id -> Uuid,
+        /// Column `template_version_id`.
+        template_version_id -> Uuid,
+        /// Column `build_number`.
+        build_number -> Integer,
+        /// Column `transition`.
+        transition -> Text,
+        /// Column `initiator_id`.
+        initiator_id -> Uuid,
+        /// Column `job_id`.
+        job_id -> Uuid,
+        /// Column `deadline`.
+        deadline -> Nullable<Timestamptz>,
+        /// Column `max_deadline`.
+        max_deadline -> Nullable<Timestamptz>,
+        /// Column `reason`.
+        reason -> Text,
+        /// Column `has_ai_task`.
+        has_ai_task -> Nullable<Bool>,
+        /// Column `has_external_agent`.
+        has_external_agent -> Nullable<Bool>,
+        /// Column `provisioner_state`.
+        provisioner_state -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// The last build of each live workspace.
+    workspace_latest_builds (id) {
+        /// Column `id`.
+        id -> Nullable<Uuid>,
+        /// Column `workspace_id`.
+        workspace_id -> Nullable<Uuid>,
+        /// Column `template_version_id`.
+        template_version_id -> Nullable<Uuid>,
+        /// Column `job_id`.
+        job_id -> Nullable<Uuid>,
+        /// Column `transition`.
+        transition -> Nullable<Text>,
+        /// Column `build_number`.
+        build_number -> Nullable<Integer>,
+        /// Column `job_status`.
+        job_status -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What a build made.
+    workspace_resources (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `job_id`.
+        job_id -> Uuid,
+        /// Column `transition`.
+        transition -> Text,
+        /// Column `type`.
+        #[sql_name = "type"]
+        type_ -> Text,
+        /// Column `name`.
+        name -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Workspaces. Deleted ones stay for history.
+    workspaces (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+        /// Column `owner_id`.
+        owner_id -> Uuid,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `template_id`.
+        template_id -> Uuid,
+        /// Column `deleted`.
+        deleted -> Bool,
+        /// Column `name`.
+        name -> Text,
+        /// Column `autostart_schedule`.
+        autostart_schedule -> Nullable<Text>,
+        /// Column `ttl`.
+        ttl -> Nullable<BigInt>,
+        /// Column `last_used_at`.
+        last_used_at -> Timestamptz,
+        /// Column `dormant_at`.
+        dormant_at -> Nullable<Timestamptz>,
+        /// Column `deleting_at`.
+        deleting_at -> Nullable<Timestamptz>,
+        /// Column `automatic_updates`.
+        automatic_updates -> Text,
+        /// Column `favorite`.
+        favorite -> Bool,
+        /// Column `next_start_at`.
+        next_start_at -> Nullable<Timestamptz>,
+        /// Column `user_acl`.
+        user_acl -> Jsonb,
+        /// Column `group_acl`.
+        group_acl -> Jsonb,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Workspaces with the names of what they refer to.
+    workspaces_expanded (id) {
+        /// Column `id`.
+        id -> Nullable<Uuid>,
+        /// Column `created_at`.
+        created_at -> Nullable<Timestamptz>,
+        /// Column `updated_at`.
+        updated_at -> Nullable<Timestamptz>,
+        /// Column `owner_id`.
+        owner_id -> Nullable<Uuid>,
+        /// Column `organization_id`.
+        organization_id -> Nullable<Uuid>,
+        /// Column `template_id`.
+        template_id -> Nullable<Uuid>,
+        /// Column `deleted`.
+        deleted -> Nullable<Bool>,
+        /// Column `name`.
+        name -> Nullable<Text>,
+        /// Column `autostart_schedule`.
+        autostart_schedule -> Nullable<Text>,
+        /// Column `ttl`.
+        ttl -> Nullable<BigInt>,
+        /// Column `last_used_at`.
+        last_used_at -> Nullable<Timestamptz>,
+        /// Column `dormant_at`.
+        dormant_at -> Nullable<Timestamptz>,
+        /// Column `deleting_at`.
+        deleting_at -> Nullable<Timestamptz>,
+        /// Column `automatic_updates`.
+        automatic_updates -> Nullable<Text>,
+        /// Column `favorite`.
+        favorite -> Nullable<Bool>,
+        /// Column `next_start_at`.
+        next_start_at -> Nullable<Timestamptz>,
+        /// Column `user_acl`.
+        user_acl -> Nullable<Jsonb>,
+        /// Column `group_acl`.
+        group_acl -> Nullable<Jsonb>,
+        /// Column `owner_avatar_url`.
+        owner_avatar_url -> Nullable<Text>,
+        /// Column `owner_username`.
+        owner_username -> Nullable<Text>,
+        /// Column `owner_name`.
+        owner_name -> Nullable<Text>,
+        /// Column `organization_name`.
+        organization_name -> Nullable<Text>,
+        /// Column `organization_display_name`.
+        organization_display_name -> Nullable<Text>,
+        /// Column `organization_icon`.
+        organization_icon -> Nullable<Text>,
+        /// Column `template_name`.
+        template_name -> Nullable<Text>,
+        /// Column `template_display_name`.
+        template_display_name -> Nullable<Text>,
+        /// Column `template_icon`.
+        template_icon -> Nullable<Text>,
+        /// Column `task_id`.
+        task_id -> Nullable<Uuid>,
+        /// Column `group_acl_display_info`.
+        group_acl_display_info -> Nullable<Jsonb>,
+        /// Column `user_acl_display_info`.
+        user_acl_display_info -> Nullable<Jsonb>,
     }
 }
 

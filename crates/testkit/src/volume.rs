@@ -73,7 +73,7 @@ pub fn interceptions(from: u32, to: u32) -> String {
            FROM generate_series({from}, {to} - 1, 5) g;",
         interception = interception("g"),
         root = interception(first),
-        user = id('b', &format!("{first} % {PEOPLE}")),
+        user = id('b', &format!("g / 5 % {PEOPLE}")),
         time = time("g"),
     )
 }

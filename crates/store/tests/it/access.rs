@@ -183,7 +183,9 @@ async fn an_owner_gets_rows_out_of_every_list() {
     for migration in migrations() {
         fixture(&db, &migration).await;
     }
-    db.sql("UPDATE api_keys SET login_type = 'token', token_name = 'ci'").await.unwrap();
+    db.sql("UPDATE api_keys SET login_type = 'token', token_name = 'ci' WHERE id = 'abcdefghij'")
+        .await
+        .unwrap();
     let mut lists = Lists(Vec::new());
     visit_all(&mut lists);
     assert!(!lists.0.is_empty());

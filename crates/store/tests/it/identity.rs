@@ -169,28 +169,6 @@ async fn deleting_a_user_takes_keys_and_memberships_and_refuses_new_keys() {
     );
 }
 
-/// Every table with a user's identifier is either emptied by the soft delete or kept for history on
-/// purpose. A new table belongs into one of the two.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_table_of_users_rows_is_decided_about() {
-    let (db, _store) = fresh().await;
-    let tables = db
-        .sql(
-            "SELECT DISTINCT c.table_name FROM information_schema.columns c
-               JOIN pg_class t ON t.oid = c.table_name::regclass AND NOT t.relispartition AND t.relkind <> 'v'
-              WHERE c.table_schema = 'public' AND c.column_name IN ('user_id', 'initiator_id', 'owner_id')
-              ORDER BY 1",
-        )
-        .await
-        .unwrap();
-    let tables: Vec<String> = tables.into_iter().map(|row| row[0].clone().unwrap()).collect();
-    let removed = ["api_keys", "group_members", "organization_members"];
-    let history = ["aibridge_interceptions", "audit_logs"];
-    let mut decided: Vec<&str> = removed.into_iter().chain(history).collect();
-    decided.sort_unstable();
-    assert_eq!(tables, decided);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn leaving_an_organization_is_leaving_its_groups() {
     let (db, store) = fresh().await;

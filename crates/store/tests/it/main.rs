@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod deleting;
+#[cfg(test)]
 mod embed;
 #[cfg(test)]
 #[path = "../../examples/files.rs"]

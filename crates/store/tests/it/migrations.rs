@@ -150,3 +150,18 @@ async fn every_instant_has_a_zone() {
         .unwrap();
     assert!(columns.is_empty(), "{columns:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_and_view_says_what_it_is_for() {
+    let db = TestDb::new().await;
+    let silent = db
+        .sql(
+            "SELECT c.relname FROM pg_class c
+              WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+                AND c.relname <> '__diesel_schema_migrations' AND obj_description(c.oid, 'pg_class') IS NULL
+              ORDER BY 1",
+        )
+        .await
+        .unwrap();
+    assert!(silent.is_empty(), "without COMMENT: {silent:?}");
+}

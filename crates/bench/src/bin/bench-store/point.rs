@@ -8,8 +8,10 @@ use rbac::system;
 use stdx::Secret;
 use store::api_keys::{ApiKey, GetApiKey};
 use store::embed::diesel::prelude::*;
-use store::embed::diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use store::embed::diesel_async::pooled_connection::deadpool::Pool;
+use store::embed::diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+};
 use store::embed::diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use store::schema::api_keys;
 use store::{Call, Full, Store as _};
@@ -30,7 +32,11 @@ pub(crate) async fn measure(
     table: &mut Table,
 ) -> Result<()> {
     prepare(url).await?;
-    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url.expose());
+    let mut config = ManagerConfig::default();
+    // As the store: no question before each use.
+    config.recycling_method = RecyclingMethod::Fast;
+    let manager =
+        AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.expose(), config);
     let pool = Pool::builder(manager).max_size(4).build().context("no pool")?;
     let (mut ratios, mut ours, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds + 5 {

@@ -1,0 +1,11 @@
+COMMENT ON TABLE audit_logs IS NULL;
+DROP TABLE usage_events;
+DROP FUNCTION add_up_usage_event();
+DROP TABLE usage_events_daily;
+DROP TABLE telemetry_locks;
+DROP TABLE telemetry_items;
+DROP TABLE provisioner_daemons;
+DROP TABLE provisioner_keys;
+DROP TABLE replicas;
+DROP TABLE crypto_keys;
+DROP TABLE licenses;
