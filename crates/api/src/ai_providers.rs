@@ -185,6 +185,11 @@ fn to_wire(provider: Provider, keys: &[ProviderKey]) -> AiProvider {
         }
         read.ok().map(|bedrock| bedrock.to_wire())
     });
+    let faults = provider.fault.iter().chain(keys.iter().filter_map(|key| key.fault.as_ref()));
+    let fault = faults.cloned().next();
+    if let Some(fault) = &fault {
+        tracing::warn!(provider = provider.name, fault, "a stored secret cannot be opened");
+    }
     AiProvider {
         id: provider.id.uuid(),
         kind: provider.kind,
@@ -202,6 +207,7 @@ fn to_wire(provider: Provider, keys: &[ProviderKey]) -> AiProvider {
             })
             .collect(),
         settings,
+        fault,
         created_at: provider.created_at.into(),
         updated_at: provider.updated_at.into(),
     }

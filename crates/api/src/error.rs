@@ -209,7 +209,7 @@ fn from_store(error: &Error) -> Response {
                 validations: Vec::new(),
             },
         ),
-        Error::Unavailable(_) | Error::Serialization(_) => {
+        Error::Unavailable(_) | Error::Serialization(_) | Error::RetiredKey => {
             tracing::warn!(error = %stdx::chain(error), "the database is not available");
             busy("The database is not available. Please try again.")
         }

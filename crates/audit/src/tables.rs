@@ -137,7 +137,7 @@ auditable! {
             enabled => enabled, deleted => deleted, base_url => base_url,
         ],
         secret: [settings => settings.as_ref().map(|text| text.expose().as_str())],
-        ignore: [created_at, updated_at],
+        ignore: [fault, created_at, updated_at],
     }
 }
 
@@ -149,7 +149,7 @@ auditable! {
         organization: |_| OrganizationId::nil(),
         track: [id => id, provider_id => provider_id],
         secret: [api_key => Some(api_key.expose().as_str())],
-        ignore: [created_at],
+        ignore: [fault, created_at],
     }
 }
 

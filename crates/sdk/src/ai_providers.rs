@@ -23,6 +23,10 @@ pub struct AiProvider {
     pub api_keys: Vec<AiProviderKey>,
     /// Options of the type without their secrets, or null.
     pub settings: Option<serde_json::Value>,
+    /// Why a stored key or the settings cannot be opened: which encryption key is missing, or which row is damaged.
+    /// Such a key is masked to nothing, such settings are null. They can be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

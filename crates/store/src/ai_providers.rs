@@ -10,16 +10,14 @@ use time::OffsetDateTime;
 use crate::error::Error;
 use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
 use crate::schema::{ai_provider_keys, ai_providers};
-use crate::sealed::{Keys, Sealed, SealedColumn};
+use crate::sealed::columns::{PROVIDER_KEY, PROVIDER_SETTINGS};
+use crate::sealed::{Keys, Sealed};
 use crate::{Pk, sealed};
 
 /// Most providers a deployment has; a list never returns more.
 pub const PROVIDERS_MAX: i64 = 1_000;
 /// Most keys of one provider that are read.
 pub const KEYS_PER_PROVIDER_MAX: i64 = 100;
-
-const SETTINGS: SealedColumn = SealedColumn { table: "ai_providers", column: "settings" };
-const API_KEY: SealedColumn = SealedColumn { table: "ai_provider_keys", column: "api_key" };
 
 /// A row of `ai_providers`. `settings` is at rest; [`Provider::settings`] is in hand.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -53,22 +51,23 @@ pub struct Provider {
     pub base_url: String,
     /// Options of the type as JSON text; holds secrets.
     pub settings: Option<Secret<String>>,
+    /// Why there are settings that cannot be opened; then `settings` is absent.
+    pub fault: Option<String>,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
 }
 
 impl ProviderRow {
-    fn open(self, keys: Keys<'_>) -> Result<Provider, Error> {
-        let settings = match &self.settings {
-            Some(value) => Some(keys.open(
-                SETTINGS,
-                self.id.0.uuid(),
-                value,
-                self.settings_key_id.as_deref(),
-            )?),
-            None => None,
-        };
-        Ok(Provider {
+    fn settings(&self, keys: Keys<'_>) -> Result<Option<Secret<String>>, Error> {
+        let key = self.settings_key_id.as_deref();
+        let open = |value| keys.open(PROVIDER_SETTINGS, self.id.0.uuid(), value, key);
+        self.settings.as_ref().map(open).transpose()
+    }
+
+    /// A row whose settings cannot be opened is shown, changed and deleted without them.
+    fn open(self, keys: Keys<'_>) -> Provider {
+        let (settings, fault) = told(self.settings(keys));
+        Provider {
             id: self.id.0,
             kind: self.type_,
             name: self.name,
@@ -77,10 +76,19 @@ impl ProviderRow {
             enabled: self.enabled,
             deleted: self.deleted,
             base_url: self.base_url,
-            settings,
+            settings: settings.flatten(),
+            fault,
             created_at: self.created_at,
             updated_at: self.updated_at,
-        })
+        }
+    }
+}
+
+/// What was opened, or why not.
+fn told<T>(opened: Result<T, Error>) -> (Option<T>, Option<String>) {
+    match opened {
+        Ok(opened) => (Some(opened), None),
+        Err(error) => (None, Some(stdx::chain(&error).to_string())),
     }
 }
 
@@ -101,20 +109,28 @@ struct KeyRow {
 pub struct ProviderKey {
     pub id: ProviderKeyId,
     pub provider_id: ProviderId,
+    /// Empty if it cannot be opened.
     pub api_key: Secret<String>,
+    /// Why it cannot be opened.
+    pub fault: Option<String>,
     pub created_at: OffsetDateTime,
 }
 
 impl KeyRow {
-    fn open(self, keys: Keys<'_>) -> Result<ProviderKey, Error> {
-        let api_key =
-            keys.open(API_KEY, self.id.0.uuid(), &self.api_key, self.api_key_key_id.as_deref())?;
-        Ok(ProviderKey {
+    fn api_key(&self, keys: Keys<'_>) -> Result<Secret<String>, Error> {
+        keys.open(PROVIDER_KEY, self.id.0.uuid(), &self.api_key, self.api_key_key_id.as_deref())
+    }
+
+    /// A key that cannot be opened is listed and deleted without its text.
+    fn open(self, keys: Keys<'_>) -> ProviderKey {
+        let (api_key, fault) = told(self.api_key(keys));
+        ProviderKey {
             id: self.id.0,
             provider_id: self.provider_id.0,
-            api_key,
+            api_key: api_key.unwrap_or_else(|| Secret::from("")),
+            fault,
             created_at: self.created_at,
-        })
+        }
     }
 }
 
@@ -129,7 +145,7 @@ fn seal_settings(
     id: ProviderId,
     settings: Option<&Secret<String>>,
 ) -> Result<Option<sealed::SealedPair>, Error> {
-    settings.map(|text| keys.seal(SETTINGS, id.uuid(), text)).transpose()
+    settings.map(|text| keys.seal(PROVIDER_SETTINGS, id.uuid(), text)).transpose()
 }
 
 /// Live providers by name, disabled ones included.
@@ -158,7 +174,7 @@ impl Query for ListProviders {
                 query = query.filter(ai_providers::deleted.eq(false));
             }
             let rows: Vec<ProviderRow> = query.load(db.conn()).await?;
-            rows.into_iter().map(|row| row.open(db.keys())).collect()
+            Ok(rows.into_iter().map(|row| row.open(db.keys())).collect())
         })
     }
 }
@@ -195,7 +211,7 @@ impl Query for GetProvider {
                 ProviderRef::Name(name) => query.filter(ai_providers::name.eq(name)),
             };
             let row: ProviderRow = query.first(db.conn()).await?;
-            row.open(db.keys())
+            Ok(row.open(db.keys()))
         })
     }
 }
@@ -252,7 +268,7 @@ impl Query for InsertProvider {
                 .returning(ProviderRow::as_returning())
                 .get_result(db.conn())
                 .await?;
-            Ok(Change::created(row.open(db.keys())?))
+            Ok(Change::created(row.open(db.keys())))
         })
     }
 }
@@ -271,9 +287,18 @@ pub struct UpdateProvider {
     /// Where it is.
     pub base_url: String,
     /// Options of the type as JSON text.
-    pub settings: Option<Secret<String>>,
+    pub settings: NewSettings,
     /// When.
     pub now: OffsetDateTime,
+}
+
+/// What becomes of a provider's settings.
+#[derive(Clone, Debug)]
+pub enum NewSettings {
+    /// They stay, also if they cannot be opened.
+    Keep,
+    /// They are these, or none.
+    Set(Option<Secret<String>>),
 }
 
 impl Query for UpdateProvider {
@@ -288,22 +313,30 @@ impl Query for UpdateProvider {
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<Provider>> {
         Box::pin(async move {
             let old = lock(db, self.id).await?;
-            let settings = seal_settings(db.keys(), self.id, self.settings.as_ref())?;
+            let settings = match &self.settings {
+                NewSettings::Keep => None,
+                NewSettings::Set(settings) => {
+                    Some(seal_settings(db.keys(), self.id, settings.as_ref())?)
+                }
+            };
+            let settings = settings.as_ref().map(|new| {
+                let (value, key) =
+                    new.as_ref().map(|pair| (&pair.value, pair.key_id.as_ref())).unzip();
+                (ai_providers::settings.eq(value), ai_providers::settings_key_id.eq(key.flatten()))
+            });
             let row: ProviderRow = diesel::update(ai_providers::table.find(Pk(self.id)))
                 .set((
                     ai_providers::display_name.eq(&self.display_name),
                     ai_providers::icon.eq(&self.icon),
                     ai_providers::enabled.eq(self.enabled),
                     ai_providers::base_url.eq(&self.base_url),
-                    ai_providers::settings.eq(settings.as_ref().map(|pair| &pair.value)),
-                    ai_providers::settings_key_id
-                        .eq(settings.as_ref().and_then(|pair| pair.key_id.as_ref())),
+                    settings,
                     ai_providers::updated_at.eq(self.now),
                 ))
                 .returning(ProviderRow::as_returning())
                 .get_result(db.conn())
                 .await?;
-            Ok(Change::updated(old, row.open(db.keys())?))
+            Ok(Change::updated(old, row.open(db.keys())))
         })
     }
 }
@@ -343,11 +376,8 @@ impl Query for DeleteProvider {
                 .returning(ProviderRow::as_returning())
                 .get_result(db.conn())
                 .await?;
-            let gone = keys
-                .into_iter()
-                .map(|key| key.open(db.keys()).map(Change::deleted))
-                .collect::<Result<_, _>>()?;
-            Ok((Change::updated(old, row.open(db.keys())?), gone))
+            let gone = keys.into_iter().map(|key| Change::deleted(key.open(db.keys()))).collect();
+            Ok((Change::updated(old, row.open(db.keys())), gone))
         })
     }
 }
@@ -360,7 +390,7 @@ async fn lock(db: &mut Db<'_>, id: ProviderId) -> Result<Provider, Error> {
         .for_update()
         .first(db.conn())
         .await?;
-    row.open(db.keys())
+    Ok(row.open(db.keys()))
 }
 
 /// Keys of live providers, oldest first: the order in which the key pool tries them.
@@ -393,7 +423,7 @@ impl Query for ListKeys {
                 query = query.filter(ai_provider_keys::provider_id.eq(Pk(provider)));
             }
             let rows: Vec<KeyRow> = query.load(db.conn()).await?;
-            rows.into_iter().map(|row| row.open(db.keys())).collect()
+            Ok(rows.into_iter().map(|row| row.open(db.keys())).collect())
         })
     }
 }
@@ -444,7 +474,7 @@ impl Query for ListServed {
             let ring = db.keys();
             let mut served: Vec<Served> = Vec::new();
             for (row, key) in rows {
-                let key = key.map(|key| key.open(ring).map(|key| key.api_key)).transpose();
+                let key = key.map(|key| key.api_key(ring)).transpose();
                 match served.last_mut().filter(|last| last.id == row.id.0) {
                     Some(last) => match (&mut last.keys, key) {
                         (Ok(keys), Ok(key)) => keys.extend(key),
@@ -498,7 +528,7 @@ impl Query for InsertKey {
                 .for_key_share()
                 .first::<Pk<ProviderId>>(db.conn())
                 .await?;
-            let sealed = db.keys().seal(API_KEY, self.id.uuid(), &self.api_key)?;
+            let sealed = db.keys().seal(PROVIDER_KEY, self.id.uuid(), &self.api_key)?;
             let row: KeyRow = diesel::insert_into(ai_provider_keys::table)
                 .values((
                     ai_provider_keys::id.eq(Pk(self.id)),
@@ -511,7 +541,7 @@ impl Query for InsertKey {
                 .returning(KeyRow::as_returning())
                 .get_result(db.conn())
                 .await?;
-            Ok(Change::created(row.open(db.keys())?))
+            Ok(Change::created(row.open(db.keys())))
         })
     }
 }
@@ -540,7 +570,7 @@ impl Query for DeleteKey {
                 .returning(KeyRow::as_returning())
                 .get_result(db.conn())
                 .await?;
-            Ok(Change::deleted(row.open(db.keys())?))
+            Ok(Change::deleted(row.open(db.keys())))
         })
     }
 }

@@ -234,7 +234,7 @@ fn session() -> String {
 }
 
 /// Dials with or without TLS, as the address asks.
-async fn dial(config: &Config) -> ConnectionResult<AsyncPgConnection> {
+pub(crate) async fn dial(config: &Config) -> ConnectionResult<AsyncPgConnection> {
     let bad = |error: tokio_postgres::Error| {
         ConnectionError::BadConnection(stdx::chain(&error).to_string())
     };

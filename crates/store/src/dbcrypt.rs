@@ -1,5 +1,7 @@
 //! Which encryption keys were ever used, and whether the ones in hand fit.
 
+mod maintenance;
+
 use crypt::{Keyring, SENTINEL};
 use diesel::prelude::*;
 use diesel_async::pooled_connection::deadpool::Pool;
@@ -7,13 +9,24 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl};
 use stdx::{Secret, SharedClock, SharedRng};
 use uuid::Uuid;
 
-use crate::Error;
+pub use maintenance::{Count, Maintenance, MaintenanceError, Step};
+
 use crate::locks::Lock;
 use crate::schema::dbcrypt_keys;
-use crate::sealed::{Keys, Sealed, SealedColumn};
+use crate::sealed::columns::{Loss, SealedColumn};
+use crate::sealed::{Keys, Sealed};
 use crate::stack::postgres::settle;
+use crate::{Constraint, Error};
 
-const TEST: SealedColumn = SealedColumn { table: "dbcrypt_keys", column: "test" };
+/// Not in the list of columns: it is sealed once by the key that its row is about.
+const TEST: SealedColumn = SealedColumn {
+    table: "dbcrypt_keys",
+    column: "test",
+    key_id: "active_key_digest",
+    fk: Constraint::Unknown,
+    blank_is_none: false,
+    loss: Loss::Row,
+};
 
 /// Why the configured keys are refused.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,9 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use rbac::{Action, Resource};
+use uuid::Uuid;
 
 use crate::constraints::Constraint;
-use crate::sealed::SealedColumn;
+use crate::sealed::columns::{SealedColumn, is_key_reference};
 
 /// What went wrong, in terms of what a caller can do about it. Never holds a secret or a row's content.
 #[derive(Debug, thiserror::Error)]
@@ -43,16 +44,24 @@ pub enum Error {
         row: String,
     },
     /// A sealed value cannot be sealed or opened.
-    #[error("the keyring cannot handle {table}.{column}")]
+    #[error("the keyring cannot handle {table}.{column} of row {row}")]
     Keyring {
         /// Table.
         table: &'static str,
         /// Column.
         column: &'static str,
+        /// Primary key.
+        row: Uuid,
         /// Why.
         #[source]
         source: Source,
     },
+    /// The key that this program seals with was retired by a rotation.
+    #[error(
+        "the first encryption key was retired: put the new one first in CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS and \
+         start again"
+    )]
+    RetiredKey,
     /// Anything else.
     #[error("the database refused a statement")]
     Internal(#[source] Source),
@@ -73,12 +82,12 @@ pub struct Denial {
 }
 
 impl Error {
-    pub(crate) fn seal(at: SealedColumn, source: crypt::SealError) -> Self {
-        Self::Keyring { table: at.table, column: at.column, source: Box::new(source) }
+    pub(crate) fn seal(at: SealedColumn, row: Uuid, source: crypt::SealError) -> Self {
+        Self::Keyring { table: at.table, column: at.column, row, source: Box::new(source) }
     }
 
-    pub(crate) fn open(at: SealedColumn, source: crypt::OpenError) -> Self {
-        Self::Keyring { table: at.table, column: at.column, source: Box::new(source) }
+    pub(crate) fn open(at: SealedColumn, row: Uuid, source: crypt::OpenError) -> Self {
+        Self::Keyring { table: at.table, column: at.column, row, source: Box::new(source) }
     }
 
     pub(crate) fn unavailable(source: impl Into<Source>) -> Self {
@@ -119,6 +128,9 @@ impl From<DieselError> for Error {
         let message = info.message();
         let class: fn(Source) -> Self = match &kind {
             DatabaseErrorKind::UniqueViolation => return Self::Conflict(constraint),
+            DatabaseErrorKind::ForeignKeyViolation if is_key_reference(constraint) => {
+                return Self::RetiredKey;
+            }
             DatabaseErrorKind::ForeignKeyViolation => return Self::Missing(constraint),
             DatabaseErrorKind::CheckViolation => return Self::Check(constraint),
             DatabaseErrorKind::SerializationFailure => Self::Serialization,

@@ -21,7 +21,7 @@
 
 mod connect;
 mod constraints;
-mod dbcrypt;
+pub mod dbcrypt;
 mod error;
 mod metrics;
 mod migrate;
@@ -61,7 +61,7 @@ pub use patience::outlast;
 pub use pk::Pk;
 pub use query::{Access, Call, Change, Check, Db, Fut, Permit, Query, check, check_role};
 pub use recorder::Recorder;
-pub use sealed::{Keys, Sealed, SealedColumn, SealedPair, SealedText};
+pub use sealed::{Keys, Sealed, SealedColumn, SealedPair, SealedText, columns as sealed_columns};
 pub use stack::{
     Authz, Crypt, Full, Isolation, Judge, Postgres, Store, Transient, Tx, TxBody, TxOptions,
 };

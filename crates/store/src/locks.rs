@@ -30,6 +30,8 @@ pub enum Lock {
     Sweep = 16,
     /// Taking the owner role away. Taken inside the SQL function `refuse_loss_of_last_owner`.
     Owners = 17,
+    /// Rotation, decryption and deletion of encryption keys.
+    KeyMaintenance = 24,
     /// Migrations.
     Migrations = 1_037_453_835_920_848_937,
 }

@@ -48,6 +48,32 @@ pub(crate) async fn run(mut conn: AsyncPgConnection) -> Result<Vec<String>, Conn
     Ok(ran)
 }
 
+/// Whether the schema is exactly the one that this program knows. Changes nothing.
+pub(crate) async fn is_current(conn: &mut AsyncPgConnection) -> Result<bool, Error> {
+    #[derive(diesel::QueryableByName)]
+    struct Applied {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        version: String,
+    }
+    let ledger = "SELECT to_regclass('__diesel_schema_migrations')::text AS version";
+    let there =
+        diesel::sql_query(format!("SELECT coalesce(version, '') AS version FROM ({ledger}) l"))
+            .get_result::<Applied>(conn)
+            .await?;
+    if there.version.is_empty() {
+        return Ok(false);
+    }
+    let applied: Vec<Applied> =
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations ORDER BY version")
+            .load(conn)
+            .await?;
+    let known = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(Error::Internal)?;
+    let mut known: Vec<String> =
+        known.iter().map(|migration| migration.name().version().to_string()).collect();
+    known.sort_unstable();
+    Ok(applied.into_iter().map(|row| row.version).eq(known))
+}
+
 fn refused(error: diesel::result::Error) -> ConnectError {
     ConnectError::Migrate(Box::new(Error::from(error)))
 }

@@ -29,6 +29,10 @@ use uuid::Uuid;
 
 use crate::Error;
 
+pub mod columns;
+
+pub use columns::SealedColumn;
+
 /// The SQL domain `sealed_text`; on the wire it is `text`.
 #[derive(Clone, Copy, Debug, SqlType, QueryId)]
 #[diesel(postgres_type(oid = 25, array_oid = 1009))]
@@ -67,16 +71,6 @@ pub struct SealedPair {
     pub key_id: Option<String>,
 }
 
-/// The column that a sealed value belongs to. Part of the authenticated data, so that a ciphertext moved
-/// to another row or column does not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SealedColumn {
-    /// Table.
-    pub table: &'static str,
-    /// Value column.
-    pub column: &'static str,
-}
-
 /// Seals and opens values with the deployment's keys.
 #[derive(Clone, Copy)]
 pub struct Keys<'a> {
@@ -104,7 +98,7 @@ impl Keys<'_> {
         let sealed = self
             .ring
             .seal(place(at, row), secret, self.rng)
-            .map_err(|source| Error::seal(at, source))?;
+            .map_err(|source| Error::seal(at, row, source))?;
         Ok(SealedPair { value: Sealed(sealed.text), key_id: sealed.key_digest })
     }
 
@@ -119,7 +113,9 @@ impl Keys<'_> {
         value: &Sealed,
         key_id: Option<&str>,
     ) -> Result<Secret<String>, Error> {
-        self.ring.open(place(at, row), &value.0, key_id).map_err(|source| Error::open(at, source))
+        self.ring
+            .open(place(at, row), &value.0, key_id)
+            .map_err(|source| Error::open(at, row, source))
     }
 }
 

@@ -6,7 +6,9 @@ use axum::extract::Path;
 use http::StatusCode;
 use sdk::{AiProvider, UpdateAiProviderRequest};
 use serde_json::value::RawValue;
-use store::ai_providers::{GetProvider, ListKeys, Provider, ProviderKey, UpdateProvider};
+use store::ai_providers::{
+    GetProvider, ListKeys, NewSettings, Provider, ProviderKey, UpdateProvider,
+};
 use store::{Error, TxOptions};
 use time::OffsetDateTime;
 
@@ -99,21 +101,22 @@ fn merge(
         None => Plan::keep(stored),
         Some(wanted) => Plan::towards(kind, stored, wanted, &mut rules)?,
     };
-    let known = old.settings.as_ref().map(Bedrock::from_stored).transpose();
+    let known = match &old.fault {
+        Some(_) => Err(()),
+        None => old.settings.as_ref().map(Bedrock::from_stored).transpose().map_err(|_| ()),
+    };
+    let mut set = |settings| NewSettings::Set(stored_form(kind, &plan, settings, &mut rules));
     let settings = match (&req.settings, known) {
         // Nothing is said that settings depend on, or they cannot be read: they stay as they are.
-        (None, _) if req.api_keys.is_none() => old.settings.clone(),
-        (None, Err(_)) => old.settings.clone(),
-        (None, Ok(known)) => stored_form(kind, &plan, known, &mut rules),
-        (Some(None), _) => stored_form(kind, &plan, None, &mut rules),
+        (None, _) if req.api_keys.is_none() => NewSettings::Keep,
+        (None, Err(())) => NewSettings::Keep,
+        (None, Ok(known)) => set(known),
+        (Some(None), _) => set(None),
         (Some(Some(raw)), known) => match Wanted::parse(raw) {
-            Ok(wanted) => {
-                let known = known.ok().flatten();
-                stored_form(kind, &plan, Some(wanted.over(known.as_ref())), &mut rules)
-            }
+            Ok(wanted) => set(Some(wanted.over(known.ok().flatten().as_ref()))),
             Err(detail) => {
                 rules.broken("settings", detail);
-                None
+                NewSettings::Keep
             }
         },
     };

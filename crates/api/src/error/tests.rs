@@ -43,6 +43,7 @@ async fn causes_become_answers_as_in_this_table() {
         (Error::Missing(key).into(), 400, broken),
         (Error::Unfit(source()).into(), 400, broken),
         (Error::Unavailable(source()).into(), 503, away),
+        (Error::RetiredKey.into(), 503, away),
         (Error::Serialization(source()).into(), 503, away),
         (Error::Internal(source()).into(), 500, ours),
         (
@@ -51,8 +52,13 @@ async fn causes_become_answers_as_in_this_table() {
             ours,
         ),
         (
-            Error::Keyring { table: "ai_provider_keys", column: "api_key", source: source() }
-                .into(),
+            Error::Keyring {
+                table: "ai_provider_keys",
+                column: "api_key",
+                row: uuid::Uuid::nil(),
+                source: source(),
+            }
+            .into(),
             500,
             ours,
         ),

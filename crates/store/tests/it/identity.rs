@@ -5,8 +5,8 @@ use std::time::Duration;
 use rbac::{Scope, system};
 use stdx::ids::OrganizationId;
 use store::ai_providers::{
-    DeleteKey, DeleteProvider, GetProvider, InsertProvider, ListKeys, ListProviders, ProviderRef,
-    UpdateProvider,
+    DeleteKey, DeleteProvider, GetProvider, InsertProvider, ListKeys, ListProviders, NewSettings,
+    ProviderRef, UpdateProvider,
 };
 use store::api_keys::{
     DeleteApiKey, ExpireApiKey, GetApiKey, GetTokenByName, InsertApiKey, ListTokens,
@@ -346,7 +346,7 @@ async fn providers_have_one_live_name_and_their_keys_go_with_them() {
         icon: String::new(),
         enabled: true,
         base_url: String::new(),
-        settings: None,
+        settings: NewSettings::Keep,
         now: NOW,
     };
     refused!(store.run(by, update).await, Error::NotFound);

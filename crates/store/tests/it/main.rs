@@ -24,6 +24,8 @@ mod pubsub;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
 #[path = "../../src/bin/store-access/samples.rs"]
 mod samples;
 #[cfg(test)]

@@ -7,8 +7,8 @@ use rbac::system;
 use stdx::Secret;
 use stdx::ids::ProviderKeyId;
 use store::ai_providers::{
-    DeleteProvider, GetProvider, InsertProvider, ListKeys, ListProviders, ProviderRef,
-    UpdateProvider,
+    DeleteProvider, GetProvider, InsertProvider, ListKeys, ListProviders, ListServed, NewSettings,
+    ProviderRef, UpdateProvider,
 };
 use store::{Call, ConnectError, Error, Full, KeyCheckError, Store as _};
 use testkit::TestDb;
@@ -19,13 +19,13 @@ use crate::systems::{provider, provider_key};
 
 const SECRET: &str = "sk-not-to-be-seen";
 
-fn ring(keys: &[u8]) -> Keyring {
+pub(crate) fn ring(keys: &[u8]) -> Keyring {
     let keys: Vec<Secret<String>> =
         keys.iter().map(|byte| Secret::new(STANDARD.encode([*byte; 32]))).collect();
     Keyring::from_base64(&keys).unwrap()
 }
 
-fn digest(key: u8) -> String {
+pub(crate) fn digest(key: u8) -> String {
     ring(&[key]).primary_digest().unwrap().to_owned()
 }
 
@@ -104,7 +104,7 @@ async fn with_keys_the_table_holds_ciphertext_and_every_query_yields_the_secret(
         icon: String::new(),
         enabled: true,
         base_url: created.base_url.clone(),
-        settings: settings(),
+        settings: NewSettings::Set(settings()),
         now: NOW,
     };
     let sealed_before = value(&db, "SELECT settings FROM ai_providers").await;
@@ -122,24 +122,68 @@ async fn with_keys_the_table_holds_ciphertext_and_every_query_yields_the_secret(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_moved_to_another_row_does_not_open_and_the_error_shows_nothing() {
+async fn a_value_moved_to_another_row_does_not_open_and_is_the_fault_of_that_row_alone() {
     let db = TestDb::new().await;
     let store = db.store_with(ring(&[1])).await.unwrap();
     let seeder = Call::by(system::ai_provider_seeder());
-    store.run(seeder, provider(1, "openai")).await.unwrap();
+    let settings = Some(Secret::from(SECRET));
+    store.run(seeder, InsertProvider { settings, ..provider(1, "openai") }).await.unwrap();
+    store.run(seeder, provider(2, "other")).await.unwrap();
     store.run(seeder, provider_key(1, 1, SECRET)).await.unwrap();
+    store.run(seeder, provider_key(2, 2, "sk-fine")).await.unwrap();
     let sealed = at_rest(&db).await.remove(0).0;
     let moved = ProviderKeyId::new(Uuid::from_u128(99));
-    db.sql(&format!("UPDATE ai_provider_keys SET id = '{moved}'")).await.unwrap();
-    let error = keys_in_hand(&store).await.unwrap_err();
-    match &error {
-        Error::Keyring { table, column, .. } => {
-            assert_eq!((*table, *column), ("ai_provider_keys", "api_key"));
-        }
-        other => panic!("{other:?}"),
+    let first = provider_key(1, 1, "").id;
+    db.sql(&format!("UPDATE ai_provider_keys SET id = '{moved}' WHERE id = '{first}'"))
+        .await
+        .unwrap();
+    db.sql("UPDATE ai_providers SET settings = overlay(settings PLACING 'AAAA' FROM 10) WHERE settings IS NOT NULL")
+        .await
+        .unwrap();
+
+    let owner = owner();
+    let by = Call::by(&owner);
+    let keys = store.run(by, ListKeys { provider_id: None }).await.unwrap();
+    let fault = keys[0].fault.clone().unwrap();
+    assert_eq!((keys[0].id, keys[0].api_key.expose().as_str()), (moved, ""));
+    assert!(
+        fault.contains("ai_provider_keys.api_key") && fault.contains(&moved.to_string()),
+        "{fault}"
+    );
+    assert_eq!((keys[1].api_key.expose().as_str(), &keys[1].fault), ("sk-fine", &None));
+    let providers = store.run(by, ListProviders { include_deleted: false }).await.unwrap();
+    let told = providers[0].fault.clone().unwrap();
+    assert!(told.contains("ai_providers.settings") && providers[0].settings.is_none(), "{told}");
+    assert_eq!(providers[1].fault, None);
+    for text in [&fault, &told] {
+        assert!(!text.contains(SECRET) && !text.contains(&sealed), "{text}");
     }
-    let shown = format!("{error:?} {}", stdx::chain(&error));
-    assert!(!shown.contains(SECRET) && !shown.contains(&sealed), "{shown}");
+    // Those who would use the key get an error, and the other provider.
+    let served = store.run(by, ListServed).await.unwrap();
+    let error = served[0].keys.as_ref().unwrap_err();
+    assert!(matches!(error, Error::Keyring { row, .. } if *row == moved.uuid()), "{error:?}");
+    assert_eq!(served[1].keys.as_ref().unwrap()[0].expose(), "sk-fine");
+
+    // What cannot be opened is kept by a change that does not speak of it, and can be replaced and deleted.
+    let stored = "SELECT settings FROM ai_providers WHERE name = 'openai'";
+    let before = value(&db, stored).await;
+    let update = |settings| UpdateProvider {
+        id: providers[0].id,
+        display_name: Some("Renamed".to_owned()),
+        icon: String::new(),
+        enabled: true,
+        base_url: providers[0].base_url.clone(),
+        settings,
+        now: NOW,
+    };
+    let kept = store.run(by, update(NewSettings::Keep)).await.unwrap().new.unwrap();
+    assert!(kept.fault.is_some() && kept.display_name.as_deref() == Some("Renamed"));
+    assert_eq!(value(&db, stored).await, before);
+    let new = NewSettings::Set(Some(Secret::from("{}")));
+    let replaced = store.run(by, update(new)).await.unwrap().new.unwrap();
+    assert_eq!((replaced.settings.unwrap().expose().as_str(), replaced.fault), ("{}", None));
+    let delete = DeleteProvider { id: providers[0].id, now: NOW };
+    assert_eq!(store.run(by, delete).await.unwrap().1.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,8 +243,12 @@ async fn old_rows_stay_readable_when_keys_come_and_rotate() {
     assert_eq!(sealed_by, [None, Some(digest(1)), Some(digest(2))]);
     assert_eq!(value(&db, "SELECT count(*) FROM dbcrypt_keys").await, "2");
     // A server that still runs without keys cannot read what the others sealed, and says which column.
-    let refused = keys_in_hand(&plain).await;
-    assert!(matches!(refused, Err(Error::Keyring { .. })), "{refused:?}");
+    let keys =
+        plain.run(Call::by(system::gateway()), ListKeys { provider_id: None }).await.unwrap();
+    let faults: Vec<bool> = keys.iter().map(|key| key.fault.is_some()).collect();
+    assert_eq!(faults, [false, true, true]);
+    let fault = keys[2].fault.clone().unwrap();
+    assert!(fault.contains("ai_provider_keys.api_key") && fault.contains(&digest(2)), "{fault}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use stdx::ids::{
 };
 use store::ai_providers::{
     DeleteKey, DeleteProvider, GetProvider, InsertKey, InsertProvider, ListKeys, ListProviders,
-    ListServed, ProviderRef, UpdateProvider,
+    ListServed, NewSettings, ProviderRef, UpdateProvider,
 };
 use store::api_keys::{
     ApiKey, DeleteApiKey, ExpireApiKey, GetApiKey, GetTokenByName, InsertApiKey, ListTokens,
@@ -265,7 +265,7 @@ fn ai_providers(v: &mut impl Visitor) {
             icon: String::new(),
             enabled: false,
             base_url: "https://api.anthropic.com/".to_owned(),
-            settings: None,
+            settings: NewSettings::Keep,
             now: NOW,
         },
         Refusal::Inputs,
