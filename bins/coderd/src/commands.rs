@@ -6,20 +6,26 @@ use anyhow::{Context as _, Result, anyhow};
 use config::{Daemon, Environment, Loaded};
 use tokio::runtime::Runtime;
 
-use crate::{database, effect, server};
+use crate::{database, dbcrypt, effect, server};
 
 /// What `coderd server --help` begins with.
 const USAGE: &str = "\
 Usage: coderd server [OPTIONS]
        coderd server postgres-builtin-url [--raw-url] [OPTIONS]
        coderd server postgres-builtin-serve [--raw-url] [OPTIONS]
+       coderd server dbcrypt rotate|decrypt|delete [OPTIONS]
 
 The first runs the server. The second prints how to connect to its own PostgreSQL server, the third runs
-that one alone.
+that one alone. The fourth changes the keys by which secrets are encrypted in the database.
 ";
 
 /// `coderd server …`
 pub(crate) fn server(args: &[OsString]) -> Result<()> {
+    if let Some((first, rest)) = args.split_first()
+        && first == "dbcrypt"
+    {
+        return dbcrypt_of(rest);
+    }
     let (command, rest) = match args.split_first() {
         Some((first, rest)) if first == "postgres-builtin-url" => (Some("url"), rest),
         Some((first, rest)) if first == "postgres-builtin-serve" => (Some("serve"), rest),
@@ -38,6 +44,18 @@ pub(crate) fn server(args: &[OsString]) -> Result<()> {
     };
     let runtime = Runtime::new().context("start the async runtime")?;
     runtime.block_on(run(command, raw, &loaded, &environment))
+}
+
+/// `coderd server dbcrypt …`
+fn dbcrypt_of(args: &[OsString]) -> Result<()> {
+    let environment = Environment::of_process();
+    let options = async || {
+        let loaded = process::read(Daemon::Coderd, USAGE, &[], &environment, &effect::effective())
+            .map_err(|report| anyhow!("{report}"))?;
+        Ok(loaded.context("no options")?.options)
+    };
+    let runtime = Runtime::new().context("start the async runtime")?;
+    runtime.block_on(dbcrypt::run(args, options, &environment))
 }
 
 async fn run(

@@ -30,6 +30,22 @@ pub(crate) async fn open(
     Ok(url)
 }
 
+/// The built-in database for a command: the running one of a server, or else one that is started and handed out, to
+/// be stopped afterwards.
+pub(crate) async fn of_its_own(
+    options: &Options,
+    environment: &Environment,
+) -> Result<(Secret<String>, Option<Cluster>)> {
+    if let Ok(connection) = Cluster::connection_of(settings(options, environment)?).await {
+        let url = connection.url();
+        if store::answers(&url).await {
+            return Ok((url, None));
+        }
+    }
+    let cluster = start(options, environment).await?;
+    Ok((cluster.url(), Some(cluster)))
+}
+
 async fn start(options: &Options, environment: &Environment) -> Result<Cluster> {
     let mut settings = settings(options, environment)?;
     settings.progress = Spinner::shared();

@@ -2,6 +2,7 @@
 
 mod commands;
 mod database;
+mod dbcrypt;
 mod effect;
 mod listen;
 mod progress;
@@ -22,7 +23,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the server, or one of its maintenance commands: `postgres-builtin-url`,
-    /// `postgres-builtin-serve`. `coderd server --help` lists all options.
+    /// `postgres-builtin-serve`, `dbcrypt`. `coderd server --help` lists all options.
     #[command(disable_help_flag = true)]
     Server {
         /// Flags of the server, or a maintenance command and its flags.

@@ -185,8 +185,8 @@ fn to_wire(provider: Provider, keys: &[ProviderKey]) -> AiProvider {
         }
         read.ok().map(|bedrock| bedrock.to_wire())
     });
-    let faults = provider.fault.iter().chain(keys.iter().filter_map(|key| key.fault.as_ref()));
-    let fault = faults.cloned().next();
+    let mut faults = provider.fault.iter().chain(keys.iter().filter_map(|key| key.fault.as_ref()));
+    let fault = faults.next().cloned();
     if let Some(fault) = &fault {
         tracing::warn!(provider = provider.name, fault, "a stored secret cannot be opened");
     }

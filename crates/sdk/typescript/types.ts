@@ -16,6 +16,11 @@ export interface AiProvider {
   /** The name when none was given. */
   display_name: string;
   enabled: boolean;
+  /**
+   * Why a stored key or the settings cannot be opened: which encryption key is missing, or which row is damaged.
+   * Such a key is masked to nothing, such settings are null. They can be replaced.
+   */
+  fault?: string | null;
   icon?: string;
   id: string;
   name: string;

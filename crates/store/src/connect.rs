@@ -147,6 +147,12 @@ impl Full {
     }
 }
 
+/// Whether a database takes connections at this address.
+pub async fn answers(url: &Secret<String>) -> bool {
+    let Ok(config) = url.expose().parse::<Config>() else { return false };
+    matches!(tokio::time::timeout(Duration::from_secs(5), dial(&config)).await, Ok(Ok(_)))
+}
+
 #[derive(QueryableByName)]
 struct ServerVersion {
     #[diesel(sql_type = Integer)]

@@ -53,7 +53,7 @@ pub mod site_configs;
 pub mod system_roles;
 pub mod users;
 
-pub use connect::{ConnectError, ConnectOptions};
+pub use connect::{ConnectError, ConnectOptions, answers};
 pub use constraints::Constraint;
 pub use dbcrypt::KeyCheckError;
 pub use error::{Denial, Error, Source};

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod daemon;
+mod dbcrypt;
 mod spool;
 
 use reqwest::StatusCode;

@@ -29,6 +29,7 @@ pub(super) const KINDS: &[Kind] = &[
     kind("chat"),
     called("convert_login", "login type conversion"),
     kind("custom_role"),
+    kind("encryption_key"),
     kind("git_ssh_key"),
     kind("group"),
     kind("group_ai_budget"),
