@@ -1,5 +1,7 @@
 //! `coderd server dbcrypt …`: encryption keys come, rotate and go, while servers run.
 
+#![expect(clippy::doc_markdown, reason = "clap shows the comments of options as they are")]
+
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aibridge::{GatewaySettings, Timeouts};
 use anyhow::{Context as _, Result, anyhow};
-use api::{App, Base, HttpSettings};
+use api::{App, Base, HttpSettings, Retention};
 use config::{Environment, Options};
 use crypt::Keyring;
 use http::HeaderValue;
@@ -24,8 +24,6 @@ const ANSWERS: Duration = Duration::from_secs(15);
 /// How long the process waits for open requests. Longer than [`ANSWERS`] by what it takes to record an end:
 /// afterwards the ledger closes, and what it is told then is lost.
 const DRAIN: Duration = Duration::from_secs(25);
-/// A new month needs its partitions before it begins; three are kept ahead.
-const PARTITIONS_EVERY: Duration = Duration::from_hours(12);
 
 /// Runs the server until a signal.
 pub(crate) async fn run(options: &Options, environment: &Environment) -> Result<()> {
@@ -61,7 +59,6 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
     let deployment_id = store::outlast(prepare).await.map_err(|error| chained(&error))?;
     seed(options, environment, &store, &clock, &rng).await?;
     let settings = settings(options, &access_url, deployment_id);
-    keep_partitions(store.clone(), Arc::clone(&clock), lifecycle);
     let spool = match process::spool(&options.gateway_daemon, Arc::clone(&clock), Arc::clone(&rng))
     {
         Err(_) if !options.gateway.enabled => None,
@@ -75,6 +72,7 @@ async fn start(options: &Options, environment: &Environment, lifecycle: &Lifecyc
         sliding_sessions: !options.sessions.disable_expiry_refresh,
         gateway: gateway_settings(options, lifecycle),
         spool,
+        retention: retention(options),
         clock,
         rng,
         registry,
@@ -129,19 +127,13 @@ async fn seed(
     Ok(())
 }
 
-fn keep_partitions(store: Full, clock: SharedClock, lifecycle: &Lifecycle) {
-    let stopping = lifecycle.stopping();
-    lifecycle.spawn("partitions", async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(PARTITIONS_EVERY) => {}
-                () = stopping.wait() => return,
-            }
-            if let Err(error) = api::setup::ensure_partitions(&store, &clock).await {
-                tracing::error!(error = %stdx::chain(&error), "partitions could not be made");
-            }
-        }
-    });
+/// 0 keeps for ever.
+fn retention(options: &Options) -> Retention {
+    let kept = |kept: Duration| (!kept.is_zero()).then_some(kept);
+    Retention {
+        ai_gateway: kept(options.gateway.retention),
+        api_keys: kept(options.retention.api_keys),
+    }
 }
 
 fn access_url(options: &Options, listeners: &[(&'static str, Listener)]) -> Result<Url> {

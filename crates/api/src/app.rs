@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::daemon::Daemons;
 use crate::gateway::{self, ProviderFeed, StoreSink};
+use crate::jobs::{Jobs, Retention};
 
 /// What the deployment was told about itself.
 #[derive(Clone, Debug)]
@@ -88,6 +89,8 @@ pub struct Base {
     pub gateway: GatewaySettings,
     /// Where the gateway's facts are until they are stored. Needed when the gateway is enabled.
     pub spool: Option<LedgerSettings>,
+    /// How long what is kept.
+    pub retention: Retention,
     /// Source of times.
     pub clock: SharedClock,
     /// Source of identifiers and secrets.
@@ -125,6 +128,7 @@ impl App {
             sliding_sessions,
             gateway,
             spool,
+            retention,
             clock,
             rng,
             mut registry,
@@ -141,7 +145,9 @@ impl App {
         );
         let resolver = Resolver::start(authn.clone(), &pubsub, lifecycle);
         let records = StoreSink::new(store.clone(), Arc::clone(&clock), &mut registry)?;
-        records.start_sweeper(lifecycle);
+        let jobs =
+            Jobs { store: &store, records: &records, roles, retention, clock: &clock, rng: &rng };
+        jobs.start(&mut registry, lifecycle)?;
         let opened = spool.map(|spool| Ledger::open(spool, lifecycle, &mut registry));
         let recorder = gateway::recorder(opened, &records, settings.gateway_enabled, lifecycle)?;
         let gateway = Gateway::new(

@@ -28,6 +28,7 @@ mod daemon;
 mod deployment;
 mod gateway_keys;
 mod interceptions;
+mod jobs;
 mod sessions;
 mod users;
 
@@ -37,4 +38,5 @@ pub mod setup;
 
 pub use app::{App, Base, HttpSettings, Parts, Settings, StartError};
 pub use error::{ApiError, ApiResult};
+pub use jobs::Retention;
 pub use routes::openapi;

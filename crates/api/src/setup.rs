@@ -59,14 +59,16 @@ pub async fn prepare(
     Ok(deployment_id)
 }
 
-/// Brings the stored copies of the implied roles in line with what decisions are made by.
-async fn reconcile_system_roles(
+/// Brings the stored copies of the implied roles in line with what decisions are made by. Yields how many were not.
+pub(crate) async fn reconcile_system_roles(
     store: &Full,
     clock: &SharedClock,
     options: RoleOptions,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
+    let mut changed = 0;
     let reconcile = ReconcileSystemRoles { organization_id: None, options, now: clock.now() };
     for role in store.run(Call::by(system::role_reconciler()), reconcile).await? {
+        changed += 1;
         let (organization_id, role_name) = (role.organization_id, role.name);
         if role.was_missing {
             tracing::error!(%organization_id, role_name, "a system role was missing; it was made again");
@@ -74,13 +76,13 @@ async fn reconcile_system_roles(
             tracing::info!(%organization_id, role_name, "the stored copy of a system role was brought up to date");
         }
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Makes the partitions of this month and the next two, where they are missing.
 ///
 /// # Errors
 /// What the store returns.
-pub async fn ensure_partitions(store: &Full, clock: &SharedClock) -> Result<(), Error> {
+pub(crate) async fn ensure_partitions(store: &Full, clock: &SharedClock) -> Result<(), Error> {
     store.run(Call::by(system::gateway()), EnsurePartitions { at: clock.now() }).await
 }

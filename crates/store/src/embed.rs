@@ -4,7 +4,7 @@
 //! [`Query`](crate::Query), with its rule in [`access`](crate::Query::access) and its statement in
 //! [`run`](crate::Query::run). They run by [`Store::run`](crate::Store::run) and
 //! [`Authz::tx`](crate::Authz::tx), on the same pool, in the same transactions, decided by the same roles,
-//! measured under their own [`NAME`](crate::Query::NAME). `cargo run -p store --example files` is a whole one.
+//! measured under their own [`NAME`](crate::Query::NAME). `cargo run -p store --example archive` is a whole one.
 //!
 //! - **The connection** comes from [`connection`] and from nowhere else. It takes a [`Db`], which the stack hands
 //!   to a query that was let through, and to the rule of one that has to look first. Statements are written with

@@ -17,6 +17,8 @@ pub enum Lock {
     DeploymentSetup = 1,
     /// Removal of old records.
     Purge = 4,
+    /// Rotation of the deployment's own keys.
+    CryptoKeys = 6,
     /// Reconciliation of the organizations' system roles.
     SystemRoles = 8,
     /// Seeding of AI providers from the environment.

@@ -3,45 +3,20 @@
 use std::time::Duration;
 
 use rbac::system;
-use stdx::Lifecycle;
 use store::interceptions::SweepOpen;
 use store::locks::{Lock, TryAcquire};
 use store::{Call, Error, TxOptions};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::records::StoreSink;
 
 /// An interception without an end that began longer ago is over. No request takes so long, and what a gateway
 /// has on disk arrives earlier, or still counts when it arrives later.
 pub const OPEN_MAX: Duration = Duration::from_hours(24);
-/// How often they are looked for.
-const EVERY: Duration = Duration::from_hours(1);
-/// How long after the start for the first time: what gateways have on disk shall arrive before.
-const FIRST: Duration = Duration::from_mins(5);
 /// Rows of one transaction, and transactions of one round.
 const ROWS: i64 = 500;
 const TRANSACTIONS: usize = 40;
 
 impl StoreSink {
-    /// Sweeps every hour. Only one of the replicas does at a time.
-    pub fn start_sweeper(&self, lifecycle: &Lifecycle) {
-        let (sink, stopping) = (self.clone(), lifecycle.stopping());
-        lifecycle.spawn("ai-gateway-sweeper", async move {
-            let mut ticks = interval_at(Instant::now() + FIRST, EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    () = stopping.wait() => return,
-                }
-                tokio::select! {
-                    swept = sink.sweep() => report(&swept),
-                    () = stopping.wait() => return,
-                }
-            }
-        });
-    }
-
     /// Closes interceptions that have been open for longer than [`OPEN_MAX`], oldest first, at most 20,000.
     /// Returns how many; none while another replica does so.
     ///
@@ -68,16 +43,9 @@ impl StoreSink {
                 break;
             }
         }
-        Ok(swept)
-    }
-}
-
-fn report(swept: &Result<usize, Error>) {
-    match swept {
-        Ok(0) => {}
-        Ok(count) => tracing::warn!(count, "closed interceptions whose end never came"),
-        Err(error) => {
-            tracing::warn!(error = %stdx::chain(error), "open interceptions could not be swept");
+        if swept > 0 {
+            tracing::warn!(count = swept, "closed interceptions whose end never came");
         }
+        Ok(swept)
     }
 }

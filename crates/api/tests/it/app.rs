@@ -178,6 +178,7 @@ async fn serve(
         roles: rbac::RoleOptions::default(),
         sliding_sessions: true,
         gateway: GatewaySettings::new(lifecycle.clone()),
+        retention: api::Retention::default(),
         spool: Some(LedgerSettings {
             dir: spool.path().to_owned(),
             max_bytes: 16 * 1024 * 1024,

@@ -58,6 +58,7 @@ pub const DBPURGE: SystemRole = SystemRole {
         (Resource::NotificationMessage, &[Delete]),
         (Resource::ApiKey, &[Delete]),
         (Resource::Interception, &[Delete]),
+        (Resource::Oauth2AppCodeToken, &[Delete]),
         (Resource::WorkspaceBuildOrchestration, &[Delete]),
         (Resource::BoundaryLog, &[Delete]),
         (Resource::Chat, &[Read, Update]),

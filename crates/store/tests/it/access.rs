@@ -8,9 +8,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rbac::{AllowList, Scope, Subject};
 use store::{
-    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, custom_roles,
-    gateway_keys, groups, interceptions, locks, members, organizations, pubsub, site_configs,
-    system_roles, users,
+    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, crypto_keys,
+    custom_roles, gateway_keys, groups, interceptions, locks, members, organizations, pubsub,
+    purge, site_configs, system_roles, users,
 };
 use testkit::TestDb;
 
@@ -22,6 +22,7 @@ const LISTS: &[&[&str]] = &[
     ai_providers::QUERIES,
     api_keys::QUERIES,
     audit_logs::QUERIES,
+    crypto_keys::QUERIES,
     custom_roles::QUERIES,
     gateway_keys::QUERIES,
     groups::QUERIES,
@@ -30,6 +31,7 @@ const LISTS: &[&[&str]] = &[
     members::QUERIES,
     organizations::QUERIES,
     pubsub::QUERIES,
+    purge::QUERIES,
     site_configs::QUERIES,
     system_roles::QUERIES,
     users::QUERIES,

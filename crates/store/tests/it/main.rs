@@ -9,7 +9,7 @@ mod deleting;
 #[cfg(test)]
 mod embed;
 #[cfg(test)]
-#[path = "../../examples/files.rs"]
+#[path = "../../examples/archive.rs"]
 mod example;
 #[cfg(test)]
 mod groups;

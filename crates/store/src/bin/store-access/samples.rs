@@ -1,6 +1,11 @@
 //! One value of every query. Identifiers are those of the rows in `fixtures/sql`, so that a query which
 //! looks at a row first finds it. The integration tests go through the same list.
 
+#[path = "samples/crypto_keys.rs"]
+mod crypto_keys;
+#[path = "samples/purge.rs"]
+mod purge;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use rbac::{Action, Resource, RoleOptions, Sharing};
@@ -92,6 +97,8 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     recorded(visitor);
     audit(visitor);
     deployment(visitor);
+    crypto_keys::visit(visitor);
+    purge::visit(visitor);
 }
 
 fn users(v: &mut impl Visitor) {

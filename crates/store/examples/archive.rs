@@ -1,5 +1,5 @@
 //! A service that keeps files in a table of its own, beside the schema of this crate: `cargo run -p store --example
-//! files`. It starts a PostgreSQL of its own and removes it again.
+//! archive`. It starts a PostgreSQL of its own and removes it again.
 
 use std::sync::Arc;
 

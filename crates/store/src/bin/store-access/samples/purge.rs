@@ -1,0 +1,18 @@
+use store::purge::{
+    DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens, DeleteOldInterceptions,
+    DeleteOldTelemetryLocks, DeleteStaleReplicas, DeleteUnseenProvisioners, DropOldMonths,
+};
+
+use super::{NOW, Refusal, Visitor};
+
+pub(super) fn visit(v: &mut impl Visitor) {
+    let (before, limit) = (NOW, 10);
+    v.visit(DropOldMonths { before }, Refusal::Inputs);
+    v.visit(DeleteOldInterceptions { before, limit }, Refusal::Inputs);
+    v.visit(DeleteExpiredApiKeys { before, limit }, Refusal::Inputs);
+    v.visit(DeleteExpiredCodes { before, limit }, Refusal::Inputs);
+    v.visit(DeleteExpiredTokens { before, limit }, Refusal::Inputs);
+    v.visit(DeleteUnseenProvisioners { before, limit }, Refusal::Inputs);
+    v.visit(DeleteOldTelemetryLocks { before, limit }, Refusal::Inputs);
+    v.visit(DeleteStaleReplicas { before, limit }, Refusal::Inputs);
+}

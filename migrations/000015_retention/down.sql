@@ -1,0 +1,1 @@
+DROP FUNCTION aibridge_drop_partitions(timestamptz);
