@@ -101,6 +101,7 @@ async fn create_first_user(
                 status: "active",
                 rbac_roles: vec!["owner".to_owned()],
                 login_type: "password",
+                is_service_account: false,
                 now,
             };
             let change = tx.run(insert).await?;

@@ -6,9 +6,10 @@ use store::ai_providers::{Provider, ProviderKey};
 use store::api_keys::ApiKey;
 use store::custom_roles::CustomRole;
 use store::gateway_keys::HashedGatewayKey;
+use store::groups::{Group, GroupWithMembers};
 use store::members::Member;
 use store::organizations::Organization;
-use store::users::User;
+use store::users::{LoginUser, User};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ pub const TABLES: &[Table] = &[
     HashedGatewayKey::TABLE,
     CustomRole::TABLE,
     NamedMember::TABLE,
+    Group::TABLE,
 ];
 
 trait Declared {
@@ -88,9 +90,37 @@ auditable! {
             id => id.0, email => email, username => username, name => name, status => status,
             rbac_roles => rbac_roles, login_type => login_type, deleted => deleted,
             is_system => is_system, is_service_account => is_service_account,
+            quiet_hours_schedule => quiet_hours_schedule,
+            one_time_passcode_expires_at => one_time_passcode_expires_at.map(OffsetDateTime::unix_timestamp),
+            chat_spend_limit_micros => chat_spend_limit_micros,
         ],
         secret: [],
-        ignore: [created_at, updated_at, last_seen_at, avatar_url],
+        ignore: [created_at, updated_at, last_seen_at, avatar_url, github_com_user_id],
+    }
+}
+
+/// A user whose password may have changed.
+impl Auditable for LoginUser {
+    const RESOURCE_TYPE: &'static str = User::RESOURCE_TYPE;
+
+    fn id(&self) -> Uuid {
+        self.user.id()
+    }
+
+    fn target(&self) -> String {
+        self.user.target()
+    }
+
+    fn organization(&self) -> OrganizationId {
+        self.user.organization()
+    }
+
+    fn fields(&self) -> Vec<Field<'_>> {
+        let Self { user, hashed_password } = self;
+        let hash = Some(hashed_password.as_str()).filter(|hash| !hash.is_empty());
+        let mut fields = user.fields();
+        fields.push(Field { name: "hashed_password", shown: Shown::Secret(hash) });
+        fields
     }
 }
 
@@ -217,5 +247,44 @@ auditable! {
         ],
         secret: [],
         ignore: [created_at, updated_at],
+    }
+}
+
+auditable! {
+    Group as "group" {
+        id: |group| group.id.0.uuid(),
+        target: |group| group.name.clone(),
+        organization: |group| group.organization_id.0,
+        track: [
+            id => id.0, name => name, display_name => display_name, avatar_url => avatar_url,
+            quota_allowance => quota_allowance, chat_spend_limit_micros => chat_spend_limit_micros,
+        ],
+        secret: [],
+        ignore: [organization_id, source],
+    }
+}
+
+/// A group whose members may have changed.
+impl Auditable for GroupWithMembers {
+    const RESOURCE_TYPE: &'static str = Group::RESOURCE_TYPE;
+
+    fn id(&self) -> Uuid {
+        self.group.id()
+    }
+
+    fn target(&self) -> String {
+        self.group.target()
+    }
+
+    fn organization(&self) -> OrganizationId {
+        self.group.organization()
+    }
+
+    fn fields(&self) -> Vec<Field<'_>> {
+        let Self { group, members } = self;
+        let members: Vec<UserId> = members.iter().map(|user| user.0).collect();
+        let mut fields = group.fields();
+        fields.push(Field { name: "members", shown: Shown::Tracked(json!(members)) });
+        fields
     }
 }

@@ -1,5 +1,9 @@
 //! Groups of an organization's members.
 
+mod manage;
+mod membership;
+mod sync;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rbac::{Acl, Action, Object, Resource};
@@ -7,7 +11,17 @@ use stdx::ids::{GroupId, OrganizationId};
 
 use crate::Pk;
 use crate::query::{Access, Db, Fut, Permit, Query, check};
+use crate::rows::Terms;
 use crate::schema::groups;
+
+pub use manage::{
+    DeleteGroup, GetGroupByName, InsertGroup, ListGroups, ListedGroup, UpdateGroup,
+    ValidateGroupIds,
+};
+pub use membership::{
+    CountGroupMembers, GroupWithMembers, ListGroupMembers, MEMBERS_MAX, UpdateGroupMembers,
+};
+pub use sync::{InsertMissingGroups, JoinGroups, LeaveGroups};
 
 /// A row of `groups`.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
@@ -21,13 +35,28 @@ pub struct Group {
     pub avatar_url: String,
     pub quota_allowance: i32,
     pub source: String,
+    pub chat_spend_limit_micros: Option<i64>,
 }
+
+/// Members may read their group, without a list that says so.
+const TERMS: Terms<groups::table> = Terms {
+    id: Some(|ids| Box::new(groups::id.eq_any(ids))),
+    org: Some(|orgs| Box::new(groups::organization_id.eq_any(orgs))),
+    acl: Some(|sharing| Box::new(groups::id.eq_any(sharing.groups()))),
+    ..Terms::NONE
+};
 
 impl Group {
     /// The object that rules speak of, without its access control list.
     #[must_use]
     pub const fn object(&self) -> Object<'static> {
         Object::new(Resource::Group).id(self.id.0.uuid()).in_org(self.organization_id.0)
+    }
+
+    /// Whether this is the group of everyone, which has the identifier of its organization.
+    #[must_use]
+    pub fn is_everyone(&self) -> bool {
+        self.id.0.uuid() == self.organization_id.0.uuid()
     }
 
     /// Members may read their group.
@@ -63,4 +92,18 @@ impl Query for GetGroup {
     }
 }
 
-crate::queries![GetGroup];
+crate::queries![
+    GetGroup,
+    GetGroupByName,
+    ListGroups,
+    InsertGroup,
+    UpdateGroup,
+    DeleteGroup,
+    ValidateGroupIds,
+    ListGroupMembers,
+    CountGroupMembers,
+    UpdateGroupMembers,
+    InsertMissingGroups,
+    JoinGroups,
+    LeaveGroups,
+];

@@ -1,5 +1,7 @@
 //! Memberships and the roles that come with them.
 
+mod list;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Object, Resource, RoleName};
@@ -7,8 +9,11 @@ use stdx::ids::{OrganizationId, UserId};
 use time::OffsetDateTime;
 
 use crate::query::{Access, Change, Check, Db, Fut, Permit, Query, check, check_role};
+use crate::rows::Terms;
 use crate::schema::organization_members;
 use crate::{Error, Pk};
+
+pub use list::{CountMembers, DeleteMember, ListMembers};
 
 /// A row of `organization_members`.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
@@ -22,7 +27,15 @@ pub struct Member {
     pub roles: Vec<String>,
 }
 
-fn object(organization: OrganizationId, user: UserId) -> Object<'static> {
+/// A membership has the identifier of its member and belongs to him.
+pub(crate) const TERMS: Terms<organization_members::table> = Terms {
+    id: Some(|ids| Box::new(organization_members::user_id.eq_any(ids))),
+    org: Some(|orgs| Box::new(organization_members::organization_id.eq_any(orgs))),
+    owner: Some(|user| Box::new(organization_members::user_id.eq(user))),
+    ..Terms::NONE
+};
+
+pub(crate) fn object(organization: OrganizationId, user: UserId) -> Object<'static> {
     Object::new(Resource::OrganizationMember).id(user.uuid()).owner(user).in_org(organization)
 }
 
@@ -175,4 +188,11 @@ impl Query for UpdateMemberRoles {
     }
 }
 
-crate::queries![GetMember, ListMemberships, UpdateMemberRoles];
+crate::queries![
+    GetMember,
+    ListMemberships,
+    UpdateMemberRoles,
+    ListMembers,
+    CountMembers,
+    DeleteMember,
+];

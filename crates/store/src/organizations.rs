@@ -1,5 +1,7 @@
 //! Organizations and who belongs to them.
 
+mod manage;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Object, Resource, Sharing};
@@ -8,9 +10,15 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::Pk;
+use crate::members::{self, Member};
 use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
 use crate::rows::Terms;
 use crate::schema::{groups, organization_members, organizations};
+
+pub use manage::{
+    CountResources, DeleteOrganization, ListIdsOfMembers, ListOrganizations, Resources,
+    UpdateOrganization,
+};
 
 /// A row of `organizations`.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
@@ -267,28 +275,26 @@ pub struct InsertMember {
 
 impl Query for InsertMember {
     const NAME: &'static str = "organizations.insert_member";
-    type Out = ();
+    type Out = Change<Member>;
 
     fn access(&self) -> Access<Self> {
-        let member = Object::new(Resource::OrganizationMember)
-            .id(self.user_id.uuid())
-            .owner(self.user_id)
-            .in_org(self.organization_id);
+        let member = members::object(self.organization_id, self.user_id);
         Access::Before(vec![check(Action::Create, member)])
     }
 
-    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, ()> {
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<Member>> {
         Box::pin(async move {
-            diesel::insert_into(organization_members::table)
+            let member = diesel::insert_into(organization_members::table)
                 .values((
                     organization_members::organization_id.eq(Pk(self.organization_id)),
                     organization_members::user_id.eq(Pk(self.user_id)),
                     organization_members::created_at.eq(self.now),
                     organization_members::updated_at.eq(self.now),
                 ))
-                .execute(db.conn())
+                .returning(Member::as_returning())
+                .get_result(db.conn())
                 .await?;
-            Ok(())
+            Ok(Change::created(member))
         })
     }
 }
@@ -334,4 +340,9 @@ crate::queries![
     UpdateSharing,
     InsertMember,
     ListIdsOfUser,
+    ListOrganizations,
+    ListIdsOfMembers,
+    CountResources,
+    UpdateOrganization,
+    DeleteOrganization,
 ];

@@ -1,16 +1,29 @@
 //! People, service accounts and system users.
 
+mod account;
+mod list;
+
+use std::fmt;
 use std::sync::Arc;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use rbac::{Action, Object, Resource};
+use rbac::{Action, Object, Resource, RoleName};
 use stdx::ids::{GroupId, OrganizationId, UserId};
 use time::OffsetDateTime;
 
 use crate::Pk;
-use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
+use crate::query::{Access, Change, Db, Fut, Permit, Query, check, check_role};
 use crate::schema::{group_members_expanded, organization_members, organizations, users};
+
+pub use account::{
+    DeleteUser, FindPasscode, MarkDormant, Passcode, UpdateChatSpendLimit, UpdateGithubId,
+    UpdateLoginType, UpdatePasscode, UpdatePassword, UpdateProfile, UpdateQuietHours,
+};
+pub(crate) use list::{Condition, count, page};
+pub use list::{
+    CountUsers, Filter, ListAllIds, ListByIds, ListUsers, PAGE_MAX, ValidateIds, Window,
+};
 
 diesel::define_sql_function! {
     /// Lower case, as the unique indexes compare names.
@@ -36,6 +49,10 @@ pub struct User {
     pub deleted: bool,
     pub is_system: bool,
     pub is_service_account: bool,
+    pub quiet_hours_schedule: String,
+    pub github_com_user_id: Option<i64>,
+    pub one_time_passcode_expires_at: Option<OffsetDateTime>,
+    pub chat_spend_limit_micros: Option<i64>,
 }
 
 impl User {
@@ -121,6 +138,34 @@ impl Query for GetUser {
     }
 }
 
+/// A live user by address, ignoring case. The empty one belongs to nobody.
+#[derive(Debug)]
+pub struct GetUserByEmail {
+    /// Address.
+    pub email: String,
+}
+
+impl Query for GetUserByEmail {
+    const NAME: &'static str = "users.get_user_by_email";
+    type Out = User;
+
+    fn access(&self) -> Access<Self> {
+        Access::After(|user: &User| vec![check(Action::Read, user.object())])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, User> {
+        Box::pin(async move {
+            Ok(users::table
+                .filter(lower(users::email).eq(self.email.to_lowercase()))
+                .filter(users::email.ne(""))
+                .filter(users::deleted.eq(false))
+                .select(User::as_select())
+                .first(db.conn())
+                .await?)
+        })
+    }
+}
+
 /// A live user by name, ignoring case.
 #[derive(Debug)]
 pub struct GetUserByName {
@@ -149,12 +194,18 @@ impl Query for GetUserByName {
 }
 
 /// What logging in needs to know about an account.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LoginUser {
     /// The account.
     pub user: User,
     /// PHC text; empty when the account has no password.
     pub hashed_password: String,
+}
+
+impl fmt::Debug for LoginUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginUser").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// A live account by address, with its password hash. For the authenticator alone.
@@ -211,6 +262,8 @@ pub struct InsertUser {
     pub rbac_roles: Vec<String>,
     /// `password`, `none`, ...
     pub login_type: &'static str,
+    /// Whether it is an account of a service, which has neither an address nor a login.
+    pub is_service_account: bool,
     /// When.
     pub now: OffsetDateTime,
 }
@@ -220,7 +273,10 @@ impl Query for InsertUser {
     type Out = Change<User>;
 
     fn access(&self) -> Access<Self> {
-        Access::Before(vec![check(Action::Create, Object::new(Resource::User))])
+        let given = self.rbac_roles.iter().cloned();
+        let given = given.map(|role| check_role(Action::Assign, RoleName::site(role)));
+        let create = check(Action::Create, Object::new(Resource::User));
+        Access::Before(std::iter::once(create).chain(given).collect())
     }
 
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<User>> {
@@ -237,6 +293,7 @@ impl Query for InsertUser {
                     users::status.eq(self.status),
                     users::rbac_roles.eq(&self.rbac_roles),
                     users::login_type.eq(self.login_type),
+                    users::is_service_account.eq(self.is_service_account),
                 ))
                 .returning(User::as_returning())
                 .get_result(db.conn())
@@ -492,6 +549,7 @@ crate::queries![
     AnyExists,
     GetUser,
     GetUserByName,
+    GetUserByEmail,
     FindLogin,
     InsertUser,
     UpdateStatus,
@@ -499,4 +557,19 @@ crate::queries![
     UpdatePasswordHash,
     UpdateLastSeen,
     GetAuthorization,
+    ListUsers,
+    CountUsers,
+    ListByIds,
+    ListAllIds,
+    ValidateIds,
+    UpdateProfile,
+    UpdateQuietHours,
+    UpdateGithubId,
+    UpdateChatSpendLimit,
+    UpdateLoginType,
+    UpdatePassword,
+    UpdatePasscode,
+    FindPasscode,
+    DeleteUser,
+    MarkDormant,
 ];

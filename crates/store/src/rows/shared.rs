@@ -7,6 +7,7 @@ use diesel::query_source::Column;
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Bool, Text};
 use rbac::RowFilter;
+use uuid::Uuid;
 
 use super::Condition;
 
@@ -24,6 +25,7 @@ pub enum AclShape {
 pub struct Sharing {
     user: String,
     groups: Vec<String>,
+    group_ids: Vec<Uuid>,
     /// The action, and the one that stands for all.
     actions: Vec<&'static str>,
 }
@@ -33,8 +35,15 @@ impl Sharing {
         Self {
             user: filter.user().to_string(),
             groups: filter.acl().groups().iter().map(ToString::to_string).collect(),
+            group_ids: filter.acl().groups().iter().map(|group| group.uuid()).collect(),
             actions: vec![filter.action().as_str(), "*"],
         }
+    }
+
+    /// The groups that the subject is in: for rows that are shared with a group without a list that says so.
+    #[must_use]
+    pub fn groups(self) -> Vec<Uuid> {
+        self.group_ids
     }
 
     /// The condition over a table's two lists and its organization, whose id is the id of its group of everyone.

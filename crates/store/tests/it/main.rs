@@ -20,6 +20,8 @@ mod interceptions;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod pubsub;
 #[cfg(test)]
 mod roles;
@@ -34,5 +36,7 @@ mod scene;
 mod sealed;
 #[cfg(test)]
 mod systems;
+#[cfg(test)]
+mod tenants;
 #[cfg(test)]
 mod transactions;

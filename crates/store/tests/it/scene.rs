@@ -54,6 +54,7 @@ pub(crate) fn new_user(n: u32, username: &str) -> InsertUser {
         status: "active",
         rbac_roles: Vec::new(),
         login_type: "password",
+        is_service_account: false,
         now: NOW,
     }
 }

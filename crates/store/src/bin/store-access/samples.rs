@@ -5,6 +5,8 @@
 mod crypto_keys;
 #[path = "samples/purge.rs"]
 mod purge;
+#[path = "samples/people.rs"]
+mod people;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -99,6 +101,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     deployment(visitor);
     crypto_keys::visit(visitor);
     purge::visit(visitor);
+    people::visit(visitor);
 }
 
 fn users(v: &mut impl Visitor) {
@@ -119,6 +122,7 @@ fn users(v: &mut impl Visitor) {
             status: "active",
             rbac_roles: Vec::new(),
             login_type: "password",
+            is_service_account: false,
             now: NOW,
         },
         Refusal::Inputs,
