@@ -1,5 +1,7 @@
 //! `cargo xtask bench rbac`: what a decision costs, see [`rbac`].
 //!
+//! `cargo xtask bench store`: what the store costs, see [`store`].
+//!
 //! `cargo xtask bench gateway`: what the gateway costs, against what it is compared with, in one run.
 //!
 //! Every part is a process of its own, built with optimisations: the upstream, the load generator, and each
@@ -20,6 +22,7 @@ mod rbac;
 mod report;
 mod rounds;
 mod scale;
+mod store;
 mod streams;
 mod sustained;
 
@@ -47,6 +50,8 @@ pub(crate) enum Part {
     Gateway(Args),
     /// Authorization: decisions, subjects and filters, against Rego and Cedar policies of the same rules.
     Rbac(rbac::Args),
+    /// The store: lists of millions of rows, point queries against diesel alone, records, rotation of keys.
+    Store(store::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,6 +106,7 @@ pub(crate) fn run(tree: &Tree, part: &Part) -> Result<()> {
     match part {
         Part::Gateway(args) => gateway(tree, args),
         Part::Rbac(args) => rbac::run(tree, args),
+        Part::Store(args) => store::run(tree, args),
     }
 }
 

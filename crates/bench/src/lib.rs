@@ -1,4 +1,5 @@
-//! What the programs of the gateway bench share.
+//! What the programs of the gateway bench share. (`bench-store` stands for itself: it measures the store on a PostgreSQL
+//! server of its own.)
 //!
 //! Each program is one part of a measurement and a process of its own, so that its CPU time and its memory
 //! can be told apart: `bench-upstream` answers at once, `bench-load` asks and measures, `bench-proxy` is a

@@ -184,11 +184,14 @@ impl Conditions {
     }
 
     /// The newest interception of every session that matches.
+    ///
+    /// Users are compared in a form that no index takes: were it an equality, the server would look for the session
+    /// among all interceptions of the user. In the index of sessions the first entry decides.
     fn newest(&self) -> String {
         let same = |name: &str| {
             format!(
                 "SELECT FROM aibridge_interceptions {name}
-                  WHERE {name}.session_id = i.session_id AND {name}.initiator_id = i.initiator_id{}",
+                  WHERE {name}.session_id = i.session_id AND {name}.initiator_id IS NOT DISTINCT FROM i.initiator_id{}",
                 self.seen(name)
             )
         };

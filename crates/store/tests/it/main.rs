@@ -22,6 +22,8 @@ mod migrations;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod pubsub;
 #[cfg(test)]
 mod roles;

@@ -7,6 +7,7 @@ mod fill;
 mod ingest;
 mod lists;
 mod point;
+mod rotation;
 mod table;
 
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ async fn measure(args: &Args, url: &Secret<String>) -> Result<Table> {
     // While the tables are small, as in a deployment that is a month old.
     point::measure(&store, url, args.rounds, &mut table).await?;
     ingest::measure(&store, &mut table).await?;
+    rotation::measure(url, &mut table).await?;
     fill::fill(url, args.rows).await?;
     lists::measure(&store, args, &mut table).await?;
     Ok(table)
