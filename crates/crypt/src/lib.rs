@@ -8,6 +8,8 @@
 //! - What people choose ([`password`]) is hashed slowly, with argon2id.
 //! - What we generate ([`token`], [`gateway_key`]) has enough entropy for one plain SHA-256.
 //!
+//! Beside that it signs what outsiders shall be able to check ([`signing`]).
+//!
 //! It refuses to know where values are stored, who may read them, and what time it is. Randomness comes
 //! in as a `stdx::Rng`.
 //!
@@ -22,6 +24,7 @@ pub mod gateway_key;
 mod keyring;
 pub mod password;
 mod place;
+pub mod signing;
 pub mod token;
 
 pub use digest::{equal, hex, sha256};

@@ -10,11 +10,11 @@ use stdx::ids::{AuditId, OrganizationId, RequestId, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::Pk;
 use crate::query::{Access, Db, Fut, Permit, Query, check};
 use crate::rows::Terms;
 use crate::schema::{ai_providers, audit_logs, users};
 use crate::users::{User, lower};
+use crate::{Pk, audit_chain};
 
 /// Rows of a page when the caller names no number.
 pub const PAGE_DEFAULT: i64 = 100;
@@ -43,13 +43,15 @@ pub struct AuditLog {
     pub request_id: Pk<RequestId>,
 }
 
-/// Writes a row. Runs in the transaction of the change it describes.
+/// Writes a row, with its place in the chain ([`audit_chain`](crate::audit_chain)). In a transaction it is kept until
+/// the commit, and cannot be read before.
 #[derive(Debug)]
 pub struct InsertAuditLog(pub AuditLog);
 
 impl Query for InsertAuditLog {
     const NAME: &'static str = "audit_logs.insert_audit_log";
     type Out = ();
+    const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::Create, Object::new(Resource::AuditLog))])
@@ -57,7 +59,10 @@ impl Query for InsertAuditLog {
 
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, ()> {
         Box::pin(async move {
-            diesel::insert_into(audit_logs::table).values(&self.0).execute(db.conn()).await?;
+            match db.entries.as_mut() {
+                Some(entries) => entries.push(self.0.clone()),
+                None => audit_chain::append(db.conn(), vec![self.0.clone()]).await?,
+            }
             Ok(())
         })
     }

@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::patience::{self, outlast};
 use crate::stack::postgres::STATEMENT_DEADLINE;
 use crate::stack::{Authz, Crypt, Full, Judge, Postgres};
-use crate::{Error, dbcrypt, migrate};
+use crate::{Error, audit_chain, dbcrypt, migrate};
 
 /// How long a request waits for a free connection before it is answered 503.
 const WAIT_DEADLINE: Duration = Duration::from_secs(10);
@@ -106,7 +106,10 @@ impl Full {
             }
             dbcrypt::check(&pool, &ring, &options.rng, &options.clock)
                 .await
-                .map_err(ConnectError::Keys)
+                .map_err(ConnectError::Keys)?;
+            audit_chain::adopt(&pool, &options.clock)
+                .await
+                .map_err(|error| ConnectError::Setup(Box::new(error)))
         })
         .await?;
         let postgres = Postgres {

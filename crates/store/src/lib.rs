@@ -39,6 +39,7 @@ mod stack;
 
 pub mod ai_providers;
 pub mod api_keys;
+pub mod audit_chain;
 pub mod audit_logs;
 pub mod crypto_keys;
 pub mod custom_roles;

@@ -32,6 +32,8 @@ pub enum Lock {
     Sweep = 16,
     /// Taking the owner role away. Taken inside the SQL function `refuse_loss_of_last_owner`.
     Owners = 17,
+    /// Checkpoints of the audit log, and removal of its oldest rows.
+    AuditCheckpoints = 20,
     /// Rotation, decryption and deletion of encryption keys.
     KeyMaintenance = 24,
     /// Migrations.
@@ -83,14 +85,17 @@ impl Query for TryAcquire {
     }
 
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, bool> {
-        Box::pin(async move {
-            let answer: Taken = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS taken")
-                .bind::<BigInt, _>(self.0 as i64)
-                .get_result(db.conn())
-                .await?;
-            Ok(answer.taken)
-        })
+        Box::pin(try_take(db, self.0))
     }
+}
+
+/// [`TryAcquire`] for queries that leave the work to whoever is at it.
+pub(crate) async fn try_take(db: &mut Db<'_>, lock: Lock) -> Result<bool, Error> {
+    let answer: Taken = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS taken")
+        .bind::<BigInt, _>(lock as i64)
+        .get_result(db.conn())
+        .await?;
+    Ok(answer.taken)
 }
 
 /// Waits for a lock together with others who share it, and holds it to the end of the transaction. Prepared

@@ -25,6 +25,7 @@ use diesel_async::AsyncPgConnection;
 use rbac::{Acl, Action, Object, Resource, RoleName, RowFilter, Subject};
 
 use crate::Error;
+use crate::audit_logs::AuditLog;
 use crate::recorder::Recorder;
 use crate::rows::Rows;
 use crate::sealed::Keys;
@@ -167,6 +168,8 @@ impl<'a> Call<'a> {
 pub struct Db<'c> {
     pub(crate) conn: &'c mut AsyncPgConnection,
     pub(crate) keys: Keys<'c>,
+    /// In a transaction: rows of the audit log that are appended when it commits.
+    pub(crate) entries: Option<&'c mut Vec<AuditLog>>,
 }
 
 impl fmt::Debug for Db<'_> {

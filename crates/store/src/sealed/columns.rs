@@ -56,6 +56,8 @@ macro_rules! columns {
 columns! {
     PROVIDER_KEY = "ai_provider_keys"."api_key" by "api_key_key_id" under AiProviderKeysKeyFk, Row, true;
     PROVIDER_SETTINGS = "ai_providers"."settings" by "settings_key_id" under AiProvidersSettingsKeyFk, Null, true;
+    AUDIT_SIGNING_KEY = "audit_signing_keys"."private_key" by "private_key_key_id"
+        under AuditSigningKeysPrivateKeyFk, Null, false;
     CRYPTO_KEY = "crypto_keys"."secret" by "secret_key_id" under CryptoKeysSecretFk, Null, false;
     EXTERNAL_ACCESS_TOKEN = "external_auth_links"."oauth_access_token" by "oauth_access_token_key_id"
         under ExternalAuthLinksAccessTokenFk, Row, false;

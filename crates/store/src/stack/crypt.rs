@@ -55,7 +55,8 @@ impl<W: Work> Work for Keyed<W> {
     fn perform<'a>(&'a self, db: &'a mut Db<'_>) -> Fut<'a, W::Out> {
         Box::pin(async move {
             let keys = Keys { ring: &self.ring, rng: &*self.rng };
-            self.work.perform(&mut Db { conn: &mut *db.conn, keys }).await
+            let entries = db.entries.as_deref_mut();
+            self.work.perform(&mut Db { conn: &mut *db.conn, keys, entries }).await
         })
     }
 }

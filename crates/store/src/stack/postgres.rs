@@ -61,10 +61,10 @@ impl Layer for Postgres {
             let conn = &mut **lent.insert(self.connection().await?);
             let keys = Keys { ring: &self.no_keys, rng: &*self.rng };
             if !work.in_transaction() {
-                return work.perform(&mut Db { conn, keys }).await;
+                return work.perform(&mut Db { conn, keys, entries: None }).await;
             }
             AnsiTransactionManager::begin_transaction_sql(&mut *conn, "BEGIN").await?;
-            let outcome = work.perform(&mut Db { conn: &mut *conn, keys }).await;
+            let outcome = work.perform(&mut Db { conn: &mut *conn, keys, entries: None }).await;
             settle(conn, outcome).await
         });
         let outcome = match limited.instrument(span).await {

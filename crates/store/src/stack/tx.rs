@@ -13,11 +13,12 @@ use tokio::time::{Instant, timeout};
 use super::authz::Guarded;
 use super::postgres::{close, roll_back, settle};
 use super::{Full, Judge, Layer as _, Work as _};
-use crate::Error;
+use crate::audit_logs::AuditLog;
 use crate::metrics::Metrics;
 use crate::query::{Call, Db, Query};
 use crate::recorder::Recorder;
 use crate::sealed::Keys;
+use crate::{Error, audit_chain};
 
 /// Tries of a transaction that lost against a concurrent one, the first included.
 const ATTEMPTS: u32 = 4;
@@ -140,6 +141,8 @@ pub struct Tx {
     subject: Arc<Subject>,
     recorder: Option<Arc<Recorder>>,
     judge: Judge,
+    /// Rows of the audit log, appended when everything else is done.
+    entries: Vec<AuditLog>,
 }
 
 impl fmt::Debug for Tx {
@@ -170,24 +173,43 @@ impl Tx {
             return Err(Error::unavailable(HUNG));
         }
         let keys = Keys { ring: &session.ring, rng: &*session.rng };
-        let mut db = Db { conn: &mut session.conn, keys };
+        let mut db = Db { conn: &mut session.conn, keys, entries: Some(&mut self.entries) };
         let outcome = step(session.deadline, &mut session.hung, guarded.perform(&mut db)).await;
         session.metrics.query(Q::NAME, started.elapsed(), outcome.is_ok());
         self.lost |= matches!(outcome, Err(Error::Unavailable(_)));
         outcome
     }
 
-    async fn begin(&mut self, options: TxOptions) -> Result<(), Error> {
+    async fn begin(&mut self, options: TxOptions, attempt: u32) -> Result<(), Error> {
         let Session { conn, deadline, hung, .. } = &mut self.session;
         step(*deadline, hung, async {
             let begun = AnsiTransactionManager::begin_transaction_sql(&mut **conn, options.begin());
-            begun.await.map_err(Error::from)
+            begun.await?;
+            // What sees one state throughout cannot append behind a row that came later.
+            let one_state = options.isolation != Isolation::ReadCommitted && !options.read_only;
+            if one_state && attempt > 1 {
+                audit_chain::lock_out(conn).await?;
+            }
+            Ok(())
         })
         .await
     }
 
+    /// Appends what was written to the audit log. The last statements: others who append wait from here on.
+    async fn append(&mut self) -> Result<(), Error> {
+        let Session { conn, deadline, hung, .. } = &mut self.session;
+        let entries = std::mem::take(&mut self.entries);
+        let outcome = step(*deadline, hung, audit_chain::append(conn, entries)).await;
+        self.lost |= matches!(outcome, Err(Error::Unavailable(_)));
+        outcome
+    }
+
     /// Commits or rolls back, unless there is nobody to say it to: then nothing was committed.
     async fn settle<T, E: From<Error>>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
+        let outcome = match outcome {
+            Ok(value) if !self.session.hung => self.append().await.map(|()| value).map_err(E::from),
+            outcome => outcome,
+        };
         let Session { conn, deadline, hung, .. } = &mut self.session;
         match outcome {
             Ok(_) if *hung => Err(Error::unavailable(HUNG).into()),
@@ -242,8 +264,9 @@ impl Full {
                 subject: Arc::clone(call.subject),
                 recorder: call.recorder.cloned(),
                 judge: self.judge.clone(),
+                entries: Vec::new(),
             };
-            if let Err(error) = tx.begin(options).await {
+            if let Err(error) = tx.begin(options, attempt).await {
                 tx.give_back();
                 self.inner.inner.forget_idle();
                 return Err(error.into());
