@@ -1,12 +1,13 @@
 //! The commands below `coderd server`.
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
-use config::{Daemon, Environment, Loaded};
+use config::{Daemon, Environment, Loaded, Options};
 use tokio::runtime::Runtime;
 
-use crate::{database, dbcrypt, effect, server};
+use crate::{audit_log, database, dbcrypt, effect, server};
 
 /// What `coderd server --help` begins with.
 const USAGE: &str = "\
@@ -46,14 +47,30 @@ pub(crate) fn server(args: &[OsString]) -> Result<()> {
     runtime.block_on(run(command, raw, &loaded, &environment))
 }
 
+/// `coderd audit …`
+pub(crate) fn audit(command: &audit_log::Command) -> ExitCode {
+    let environment = Environment::of_process();
+    let options = async || own_options(&environment);
+    let outcome = Runtime::new()
+        .context("start the async runtime")
+        .and_then(|runtime| runtime.block_on(audit_log::run(command, options, &environment)));
+    outcome.unwrap_or_else(|error| {
+        eprintln!("coderd: {error:#}");
+        ExitCode::from(audit_log::UNDECIDED)
+    })
+}
+
+/// The options as the environment has them.
+fn own_options(environment: &Environment) -> Result<Options> {
+    let loaded = process::read(Daemon::Coderd, USAGE, &[], environment, &effect::effective())
+        .map_err(|report| anyhow!("{report}"))?;
+    Ok(loaded.context("no options")?.options)
+}
+
 /// `coderd server dbcrypt …`
 fn dbcrypt_of(args: &[OsString]) -> Result<()> {
     let environment = Environment::of_process();
-    let options = async || {
-        let loaded = process::read(Daemon::Coderd, USAGE, &[], &environment, &effect::effective())
-            .map_err(|report| anyhow!("{report}"))?;
-        Ok(loaded.context("no options")?.options)
-    };
+    let options = async || own_options(&environment);
     let runtime = Runtime::new().context("start the async runtime")?;
     runtime.block_on(dbcrypt::run(args, options, &environment))
 }

@@ -30,6 +30,7 @@ const OURS: &[&str] = &[
     "networking.secure_auth_cookie",
     "networking.samesite_auth_cookie",
     "retention.api_keys",
+    "retention.audit_logs",
     "security.disable_chat_sharing",
     "security.disable_owner_workspace_access",
     "security.disable_workspace_sharing",

@@ -1,5 +1,6 @@
 //! `coderd`: the control plane. Options come from the table in `config`; this binary wires the parts.
 
+mod audit_log;
 mod commands;
 mod database;
 mod dbcrypt;
@@ -30,6 +31,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Checks and exports the audit log.
+    Audit {
+        #[command(subcommand)]
+        command: audit_log::Command,
+    },
     /// Prints the version.
     Version,
 }
@@ -37,6 +43,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Server { args } => commands::server(&args),
+        Command::Audit { command } => return commands::audit(&command),
         Command::Version => {
             println!("coderd {}", env!("CARGO_PKG_VERSION"));
             Ok(())

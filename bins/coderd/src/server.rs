@@ -132,6 +132,7 @@ fn retention(options: &Options) -> Retention {
     let kept = |kept: Duration| (!kept.is_zero()).then_some(kept);
     Retention {
         ai_gateway: kept(options.gateway.retention),
+        audit_logs: kept(options.retention.audit_logs),
         api_keys: kept(options.retention.api_keys),
     }
 }

@@ -1,6 +1,7 @@
 //! What the deployment does by itself from time to time. One runner for all: each job has a name, an interval with
 //! jitter, a deadline, and metrics; every server runs all jobs, and a lock in the database lets one of them work.
 
+mod checkpoints;
 mod crypto_keys;
 mod purge;
 mod runner;
@@ -68,6 +69,7 @@ impl Jobs<'_> {
                 async move { Ok(records.sweep().await? as u64) }
             },
         );
+        checkpoints::start(store, clock, &runner, lifecycle);
         let at = (store.clone(), clock.clone());
         runner.start(
             Job { name: "partitions", first: HOUR, every: 6 * HOUR, deadline: MINUTE },

@@ -7,6 +7,7 @@
 //!
 //! It knows nothing of HTTP; who did it, from where and with which answer comes in as a [`Context`].
 
+pub mod chain;
 mod diff;
 pub mod tables;
 

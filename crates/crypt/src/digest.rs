@@ -32,6 +32,23 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The bytes of [`hex`] text; nothing if it is none.
+#[must_use]
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        })
+        .collect()
+}
+
 /// Whether two byte strings are equal, in time that depends on their lengths alone.
 #[must_use]
 pub fn equal(left: &[u8], right: &[u8]) -> bool {
@@ -51,6 +68,16 @@ mod tests {
             assert_eq!(hex(&sha256(data.as_bytes())), want, "{data:?}");
         }
         assert_eq!(sha256_of(&[b"a", b"", b"bc"]), sha256(b"abc"));
+    }
+
+    #[test]
+    fn hex_comes_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(unhex(&hex(&all)), Some(all));
+        assert_eq!(unhex(""), Some(Vec::new()));
+        for text in ["0", "0g", "AB", "é0", " 00"] {
+            assert_eq!(unhex(text), None, "{text}");
+        }
     }
 
     #[test]

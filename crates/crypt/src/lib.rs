@@ -27,6 +27,6 @@ mod place;
 pub mod signing;
 pub mod token;
 
-pub use digest::{equal, hex, sha256};
+pub use digest::{equal, hex, sha256, unhex};
 pub use keyring::{Keyring, KeyringError, OpenError, SENTINEL, SealError, SealedText};
 pub use place::{Place, Row};

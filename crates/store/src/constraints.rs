@@ -92,10 +92,46 @@ pub enum Constraint {
     ApiKeysUserFk,
     /// `api_keys_user_not_deleted`
     ApiKeysUserNotDeleted,
+    /// `audit_chain_hash_length`
+    AuditChainHashLength,
+    /// `audit_chain_pkey`
+    AuditChainPkey,
+    /// `audit_chain_sequence_check`
+    AuditChainSequenceCheck,
+    /// `audit_chain_single`
+    AuditChainSingle,
+    /// `audit_checkpoints_hash_length`
+    AuditCheckpointsHashLength,
+    /// `audit_checkpoints_kind_known`
+    AuditCheckpointsKindKnown,
+    /// `audit_checkpoints_pkey`
+    AuditCheckpointsPkey,
+    /// `audit_checkpoints_sequence_check`
+    AuditCheckpointsSequenceCheck,
+    /// `audit_checkpoints_signature_length`
+    AuditCheckpointsSignatureLength,
+    /// `audit_checkpoints_signing_key_fk`
+    AuditCheckpointsSigningKeyFk,
     /// `audit_logs_action_known`
     AuditLogsActionKnown,
+    /// `audit_logs_chained`
+    AuditLogsChained,
     /// `audit_logs_pkey`
     AuditLogsPkey,
+    /// `audit_logs_sequence_key`
+    AuditLogsSequenceKey,
+    /// `audit_signing_keys_current_key`
+    AuditSigningKeysCurrentKey,
+    /// `audit_signing_keys_pkey`
+    AuditSigningKeysPkey,
+    /// `audit_signing_keys_private_key_fk`
+    AuditSigningKeysPrivateKeyFk,
+    /// `audit_signing_keys_public_key_key`
+    AuditSigningKeysPublicKeyKey,
+    /// `audit_signing_keys_public_key_length`
+    AuditSigningKeysPublicKeyLength,
+    /// `audit_signing_keys_secret_with_key`
+    AuditSigningKeysSecretWithKey,
     /// `boundary_usage_stats_pkey`
     BoundaryUsageStatsPkey,
     /// `chat_messages_api_key_fk`
@@ -164,6 +200,20 @@ pub enum Constraint {
     ChatsStatusKnown,
     /// `chats_workspace_fk`
     ChatsWorkspaceFk,
+    /// `connection_logs_connection_key`
+    ConnectionLogsConnectionKey,
+    /// `connection_logs_organization_fk`
+    ConnectionLogsOrganizationFk,
+    /// `connection_logs_pkey`
+    ConnectionLogsPkey,
+    /// `connection_logs_type_known`
+    ConnectionLogsTypeKnown,
+    /// `connection_logs_web_never_ends`
+    ConnectionLogsWebNeverEnds,
+    /// `connection_logs_workspace_fk`
+    ConnectionLogsWorkspaceFk,
+    /// `connection_logs_workspace_owner_fk`
+    ConnectionLogsWorkspaceOwnerFk,
     /// `crypto_keys_feature_known`
     CryptoKeysFeatureKnown,
     /// `crypto_keys_feature_sequence_key`
@@ -615,7 +665,7 @@ pub enum Constraint {
 }
 
 /// In the order of the names, byte by byte.
-const NAMES: [(&str, Constraint); 302] = [
+const NAMES: [(&str, Constraint); 327] = [
     ("ai_gateway_keys_hash_check", Constraint::AiGatewayKeysHashCheck),
     ("ai_gateway_keys_hash_unique", Constraint::AiGatewayKeysHashUnique),
     ("ai_gateway_keys_name_check", Constraint::AiGatewayKeysNameCheck),
@@ -665,8 +715,26 @@ const NAMES: [(&str, Constraint); 302] = [
     ("api_keys_token_name_length", Constraint::ApiKeysTokenNameLength),
     ("api_keys_user_fk", Constraint::ApiKeysUserFk),
     ("api_keys_user_not_deleted", Constraint::ApiKeysUserNotDeleted),
+    ("audit_chain_hash_length", Constraint::AuditChainHashLength),
+    ("audit_chain_pkey", Constraint::AuditChainPkey),
+    ("audit_chain_sequence_check", Constraint::AuditChainSequenceCheck),
+    ("audit_chain_single", Constraint::AuditChainSingle),
+    ("audit_checkpoints_hash_length", Constraint::AuditCheckpointsHashLength),
+    ("audit_checkpoints_kind_known", Constraint::AuditCheckpointsKindKnown),
+    ("audit_checkpoints_pkey", Constraint::AuditCheckpointsPkey),
+    ("audit_checkpoints_sequence_check", Constraint::AuditCheckpointsSequenceCheck),
+    ("audit_checkpoints_signature_length", Constraint::AuditCheckpointsSignatureLength),
+    ("audit_checkpoints_signing_key_fk", Constraint::AuditCheckpointsSigningKeyFk),
     ("audit_logs_action_known", Constraint::AuditLogsActionKnown),
+    ("audit_logs_chained", Constraint::AuditLogsChained),
     ("audit_logs_pkey", Constraint::AuditLogsPkey),
+    ("audit_logs_sequence_key", Constraint::AuditLogsSequenceKey),
+    ("audit_signing_keys_current_key", Constraint::AuditSigningKeysCurrentKey),
+    ("audit_signing_keys_pkey", Constraint::AuditSigningKeysPkey),
+    ("audit_signing_keys_private_key_fk", Constraint::AuditSigningKeysPrivateKeyFk),
+    ("audit_signing_keys_public_key_key", Constraint::AuditSigningKeysPublicKeyKey),
+    ("audit_signing_keys_public_key_length", Constraint::AuditSigningKeysPublicKeyLength),
+    ("audit_signing_keys_secret_with_key", Constraint::AuditSigningKeysSecretWithKey),
     ("boundary_usage_stats_pkey", Constraint::BoundaryUsageStatsPkey),
     ("chat_messages_api_key_fk", Constraint::ChatMessagesApiKeyFk),
     ("chat_messages_chat_fk", Constraint::ChatMessagesChatFk),
@@ -704,6 +772,13 @@ const NAMES: [(&str, Constraint); 302] = [
     ("chats_root_fk", Constraint::ChatsRootFk),
     ("chats_status_known", Constraint::ChatsStatusKnown),
     ("chats_workspace_fk", Constraint::ChatsWorkspaceFk),
+    ("connection_logs_connection_key", Constraint::ConnectionLogsConnectionKey),
+    ("connection_logs_organization_fk", Constraint::ConnectionLogsOrganizationFk),
+    ("connection_logs_pkey", Constraint::ConnectionLogsPkey),
+    ("connection_logs_type_known", Constraint::ConnectionLogsTypeKnown),
+    ("connection_logs_web_never_ends", Constraint::ConnectionLogsWebNeverEnds),
+    ("connection_logs_workspace_fk", Constraint::ConnectionLogsWorkspaceFk),
+    ("connection_logs_workspace_owner_fk", Constraint::ConnectionLogsWorkspaceOwnerFk),
     ("crypto_keys_feature_known", Constraint::CryptoKeysFeatureKnown),
     ("crypto_keys_feature_sequence_key", Constraint::CryptoKeysFeatureSequenceKey),
     ("crypto_keys_pkey", Constraint::CryptoKeysPkey),

@@ -345,6 +345,44 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
+    /// The last row of the audit log's chain. Who appends locks this one row until the commit.
+    audit_chain (id) {
+        /// Column `id`.
+        id -> Bool,
+        /// Column `sequence`.
+        sequence -> BigInt,
+        /// Column `hash`.
+        hash -> Bytea,
+        /// Column `adopted_at`.
+        adopted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// What the hash of a row was at a time, signed.
+    audit_checkpoints (sequence, kind) {
+        /// Column `sequence`.
+        sequence -> BigInt,
+        /// Column `kind`.
+        kind -> Text,
+        /// Column `hash`.
+        hash -> Bytea,
+        /// Column `time`.
+        time -> Timestamptz,
+        /// Column `signing_key_id`.
+        signing_key_id -> Uuid,
+        /// Column `signature`.
+        signature -> Bytea,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
     /// Who changed what. A row is written in the transaction of the change it describes.
     audit_logs (id) {
         /// Column `id`.
@@ -377,6 +415,33 @@ diesel::table! {
         additional_fields -> Jsonb,
         /// Column `request_id`.
         request_id -> Uuid,
+        /// Column `sequence`.
+        sequence -> Nullable<BigInt>,
+        /// Column `previous_hash`.
+        previous_hash -> Nullable<Bytea>,
+        /// Column `hash`.
+        hash -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Ed25519 keys that sign checkpoints. Public halves stay for as long as there are checkpoints of theirs.
+    audit_signing_keys (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `created_at`.
+        created_at -> Timestamptz,
+        /// Column `retired_at`.
+        retired_at -> Nullable<Timestamptz>,
+        /// Column `public_key`.
+        public_key -> Bytea,
+        /// Column `private_key`.
+        private_key -> Nullable<SealedText>,
+        /// Column `private_key_key_id`.
+        private_key_key_id -> Nullable<Text>,
     }
 }
 
@@ -593,6 +658,48 @@ diesel::table! {
         dynamic_tools -> Nullable<Jsonb>,
         /// Column `client_type`.
         client_type -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
+    /// Who connected to which workspace, and until when.
+    connection_logs (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `connect_time`.
+        connect_time -> Timestamptz,
+        /// Column `organization_id`.
+        organization_id -> Uuid,
+        /// Column `workspace_owner_id`.
+        workspace_owner_id -> Uuid,
+        /// Column `workspace_id`.
+        workspace_id -> Uuid,
+        /// Column `workspace_name`.
+        workspace_name -> Text,
+        /// Column `agent_name`.
+        agent_name -> Text,
+        /// Column `type`.
+        #[sql_name = "type"]
+        type_ -> Text,
+        /// Column `ip`.
+        ip -> Nullable<Inet>,
+        /// Column `code`.
+        code -> Nullable<Integer>,
+        /// Column `user_agent`.
+        user_agent -> Nullable<Text>,
+        /// Column `user_id`.
+        user_id -> Nullable<Uuid>,
+        /// Column `slug_or_port`.
+        slug_or_port -> Nullable<Text>,
+        /// Column `connection_id`.
+        connection_id -> Nullable<Uuid>,
+        /// Column `disconnect_time`.
+        disconnect_time -> Nullable<Timestamptz>,
+        /// Column `disconnect_reason`.
+        disconnect_reason -> Nullable<Text>,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rbac::system;
 use stdx::SharedClock;
+use store::audit_chain::DeleteOldAuditLogs;
 use store::locks::{Lock, TryAcquire};
 use store::purge::{
     BATCH_MAX, DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens,
@@ -40,6 +41,8 @@ telemetry::metrics! {
 pub struct Retention {
     /// Records of the AI gateway, counted from their start.
     pub ai_gateway: Option<Duration>,
+    /// The audit log.
+    pub audit_logs: Option<Duration>,
     /// API keys, counted from their expiry: whose key expired lately is told so.
     pub api_keys: Option<Duration>,
 }
@@ -71,13 +74,17 @@ impl Purge {
 
     async fn tables(&self) -> Result<u64, Error> {
         let now = self.clock.now();
-        let Retention { ai_gateway, api_keys } = self.retention;
+        let Retention { ai_gateway, audit_logs, api_keys } = self.retention;
         let limit = BATCH_MAX;
         let mut outcomes = Vec::new();
         if let Some(before) = earlier(now, ai_gateway) {
             outcomes.push(self.once("aibridge_records", || DropOldMonths { before }).await);
             let old = || DeleteOldInterceptions { before, limit: INTERCEPTIONS };
             outcomes.push(self.table("aibridge_records", INTERCEPTIONS, old).await);
+        }
+        if let Some(before) = earlier(now, audit_logs) {
+            let old = || DeleteOldAuditLogs { before, limit, now };
+            outcomes.push(self.table("audit_logs", limit, old).await);
         }
         if let Some(before) = earlier(now, api_keys) {
             let expired = || DeleteExpiredApiKeys { before, limit };

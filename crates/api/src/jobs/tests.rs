@@ -93,7 +93,8 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_the_rest_stays() {
     let db = TestDb::new().await;
     let store = db.store().await.unwrap();
     furnish(&db).await;
-    let retention = Retention { ai_gateway: Some(60 * DAY), api_keys: Some(7 * DAY) };
+    let retention =
+        Retention { ai_gateway: Some(60 * DAY), audit_logs: None, api_keys: Some(7 * DAY) };
     let (job, registry) = purge(&store, retention);
     let months = "pg_class WHERE relname ~ '^aibridge_interceptions_[0-9]{6}$'";
     let before = count(&db, months).await;
@@ -139,7 +140,7 @@ async fn a_table_that_fails_keeps_no_other_from_being_purged_and_one_server_work
     let db = TestDb::new().await;
     let store = db.store().await.unwrap();
     furnish(&db).await;
-    let retention = Retention { ai_gateway: None, api_keys: Some(7 * DAY) };
+    let retention = Retention { api_keys: Some(7 * DAY), ..Retention::default() };
     let (job, registry) = purge(&store, retention);
     let others = store
         .tx(

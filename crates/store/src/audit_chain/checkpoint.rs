@@ -73,11 +73,14 @@ impl Checkpoint {
     }
 }
 
-/// Signs how far the chain is, if it has come far enough since the last time and nobody else is at it.
+/// Signs how far the chain is, if there are new rows and either enough of them or the last checkpoint is old, and if
+/// nobody else is at it.
 #[derive(Debug)]
 pub struct MakeCheckpoint {
-    /// Rows since the last checkpoint that are worth one; at least one.
+    /// New rows that are enough.
     pub rows_min: i64,
+    /// The last checkpoint is old if it is from before this, or from then.
+    pub old: OffsetDateTime,
     /// Now.
     pub now: OffsetDateTime,
 }
@@ -100,11 +103,15 @@ impl Query for MakeCheckpoint {
                 .select((audit_chain::sequence, audit_chain::hash))
                 .first(db.conn())
                 .await?;
-            let last: Option<i64> = audit_checkpoints::table
-                .select(diesel::dsl::max(audit_checkpoints::sequence))
+            let last: Option<(i64, OffsetDateTime)> = audit_checkpoints::table
+                .order((audit_checkpoints::sequence.desc(), audit_checkpoints::time.desc()))
+                .select((audit_checkpoints::sequence, audit_checkpoints::time))
                 .first(db.conn())
-                .await?;
-            if sequence - last.unwrap_or(0) < self.rows_min.max(1) {
+                .await
+                .optional()?;
+            let (covered, is_old) = last.map_or((0, true), |(at, time)| (at, time <= self.old));
+            let new = sequence - covered;
+            if new < 1 || (!is_old && new < self.rows_min) {
                 return Ok(None);
             }
             sign(db, Kind::At, sequence, hash, self.now).await.map(Some)

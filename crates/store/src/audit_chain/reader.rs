@@ -17,7 +17,7 @@ use crate::Error;
 use crate::connect::{ConnectError, dial};
 use crate::error::Source;
 use crate::migrate;
-use crate::schema::{audit_chain, audit_checkpoints, audit_signing_keys};
+use crate::schema::{audit_chain, audit_checkpoints, audit_logs, audit_signing_keys};
 
 /// The columns of [`StoredEntry`].
 pub(super) const COLUMNS: &str = "id, time, user_id, organization_id, ip, user_agent, resource_type, resource_id, \
@@ -257,6 +257,20 @@ impl Reader {
                 Ok((Link { sequence, previous_hash, hash }, entry.into_entry()?))
             })
             .collect()
+    }
+
+    /// The last row of the chain from before an instant; 0 if there is none.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`].
+    pub async fn last_before(&mut self, time: OffsetDateTime) -> Result<i64, ReadError> {
+        let last: Option<Option<i64>> = audit_logs::table
+            .filter(audit_logs::time.lt(time))
+            .select(diesel::dsl::max(audit_logs::sequence))
+            .first(&mut self.conn)
+            .await
+            .optional()?;
+        Ok(last.flatten().unwrap_or(0))
     }
 
     /// A row that is not in the chain, if there is one.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rbac::{AllowList, Scope, Subject};
 use store::{
-    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_logs, crypto_keys,
-    custom_roles, gateway_keys, groups, interceptions, locks, members, organizations, pubsub,
-    purge, site_configs, system_roles, users,
+    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_chain, audit_logs,
+    crypto_keys, custom_roles, gateway_keys, groups, interceptions, locks, members, organizations,
+    pubsub, purge, site_configs, system_roles, users,
 };
 use testkit::TestDb;
 
@@ -21,6 +21,7 @@ use crate::scene::{fixture, limited, migrations, subject, tree, user_id};
 const LISTS: &[&[&str]] = &[
     ai_providers::QUERIES,
     api_keys::QUERIES,
+    audit_chain::QUERIES,
     audit_logs::QUERIES,
     crypto_keys::QUERIES,
     custom_roles::QUERIES,

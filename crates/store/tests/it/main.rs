@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod audit_chain;
+#[cfg(test)]
 mod deleting;
 #[cfg(test)]
 mod embed;

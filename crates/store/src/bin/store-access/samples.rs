@@ -1,6 +1,8 @@
 //! One value of every query. Identifiers are those of the rows in `fixtures/sql`, so that a query which
 //! looks at a row first finds it. The integration tests go through the same list.
 
+#[path = "samples/audit_chain.rs"]
+mod audit_chain;
 #[path = "samples/crypto_keys.rs"]
 mod crypto_keys;
 #[path = "samples/purge.rs"]
@@ -99,6 +101,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     recorded(visitor);
     audit(visitor);
     deployment(visitor);
+    audit_chain::visit(visitor);
     crypto_keys::visit(visitor);
     purge::visit(visitor);
     people::visit(visitor);
