@@ -12,7 +12,7 @@ enum Fate {
 }
 
 /// Every column that refers to a user.
-const OF_USERS: [(&str, Fate); 30] = [
+const OF_USERS: [(&str, Fate); 32] = [
     ("ai_seat_state.user_id", Fate::Kept("who ever used AI")),
     ("ai_user_daily_spend.user_id", Fate::Kept("what was spent stays spent")),
     ("aibridge_interceptions.initiator_id", Fate::Kept("what was recorded stays recorded")),
@@ -21,6 +21,8 @@ const OF_USERS: [(&str, Fate); 30] = [
     ("chat_model_configs.created_by", Fate::Kept("who made it")),
     ("chat_model_configs.updated_by", Fate::Kept("who changed it")),
     ("chats.owner_id", Fate::Kept("history")),
+    ("connection_logs.user_id", Fate::Kept("history")),
+    ("connection_logs.workspace_owner_id", Fate::Kept("history")),
     ("external_auth_links.user_id", Fate::Removed),
     ("gitsshkeys.user_id", Fate::Removed),
     ("group_members.user_id", Fate::Removed),

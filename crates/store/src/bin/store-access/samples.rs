@@ -5,10 +5,10 @@
 mod audit_chain;
 #[path = "samples/crypto_keys.rs"]
 mod crypto_keys;
-#[path = "samples/purge.rs"]
-mod purge;
 #[path = "samples/people.rs"]
 mod people;
+#[path = "samples/purge.rs"]
+mod purge;
 
 use std::net::{IpAddr, Ipv4Addr};
 
