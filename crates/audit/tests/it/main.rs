@@ -1,0 +1,5 @@
+//! The verifier against chains that were tampered with.
+
+#![cfg(test)]
+
+mod chain;
