@@ -6,9 +6,12 @@ use store::ai_providers::{Provider, ProviderKey};
 use store::api_keys::ApiKey;
 use store::custom_roles::CustomRole;
 use store::gateway_keys::HashedGatewayKey;
+use store::git_ssh_keys::GitSshKey;
 use store::groups::{Group, GroupWithMembers};
 use store::members::Member;
 use store::organizations::Organization;
+use store::user_secrets::{SecretInfo, UserSecret};
+use store::user_skills::UserSkill;
 use store::users::{LoginUser, User};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -31,6 +34,9 @@ pub const TABLES: &[Table] = &[
     CustomRole::TABLE,
     NamedMember::TABLE,
     Group::TABLE,
+    GitSshKey::TABLE,
+    UserSkill::TABLE,
+    SecretInfo::TABLE,
 ];
 
 trait Declared {
@@ -285,6 +291,70 @@ impl Auditable for GroupWithMembers {
         let members: Vec<UserId> = members.iter().map(|user| user.0).collect();
         let mut fields = group.fields();
         fields.push(Field { name: "members", shown: Shown::Tracked(json!(members)) });
+        fields
+    }
+}
+
+auditable! {
+    GitSshKey as "git_ssh_key" {
+        id: |key| key.id,
+        target: |key| key.public_key.clone(),
+        organization: |_| OrganizationId::nil(),
+        track: [user_id => user_id, public_key => public_key],
+        secret: [private_key => Some(private_key.expose().as_str())],
+        ignore: [id, created_at, updated_at],
+    }
+}
+
+auditable! {
+    UserSkill as "user_skill" {
+        id: |skill| skill.id.0.uuid(),
+        target: |skill| skill.name.clone(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            id => id.0, user_id => user_id.0, name => name, description => description,
+            content => content,
+        ],
+        secret: [],
+        ignore: [created_at, updated_at],
+    }
+}
+
+auditable! {
+    SecretInfo as "user_secret" {
+        id: |secret| secret.id.0.uuid(),
+        target: |secret| secret.name.clone(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            id => id.0, user_id => user_id.0, name => name, description => description,
+            env_name => env_name, file_path => file_path,
+        ],
+        secret: [],
+        ignore: [created_at, updated_at],
+    }
+}
+
+/// A secret whose value may have changed.
+impl Auditable for UserSecret {
+    const RESOURCE_TYPE: &'static str = SecretInfo::RESOURCE_TYPE;
+
+    fn id(&self) -> Uuid {
+        self.info.id()
+    }
+
+    fn target(&self) -> String {
+        self.info.target()
+    }
+
+    fn organization(&self) -> OrganizationId {
+        self.info.organization()
+    }
+
+    fn fields(&self) -> Vec<Field<'_>> {
+        // That a value cannot be opened is nobody's change.
+        let Self { info, value, fault: _ } = self;
+        let mut fields = info.fields();
+        fields.push(Field { name: "value", shown: Shown::Secret(Some(value.expose().as_str())) });
         fields
     }
 }

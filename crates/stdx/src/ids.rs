@@ -108,4 +108,8 @@ ids! {
     GatewayKeyId;
     /// A role that people wrote, or one that memberships imply as it is stored.
     CustomRoleId;
+    /// A secret that a user puts into workspaces.
+    UserSecretId;
+    /// Instructions that a user keeps for agents.
+    UserSkillId;
 }

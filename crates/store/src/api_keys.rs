@@ -1,5 +1,7 @@
 //! Sessions and tokens.
 
+mod of_user;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use ipnet::IpNet;
@@ -11,6 +13,8 @@ use crate::Pk;
 use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
 use crate::rows::Terms;
 use crate::schema::{api_keys, users};
+
+pub use of_user::{DeleteKeysOfUser, FindLastUsedId, ListKeys};
 
 /// Most keys a list returns.
 const LIST_MAX: i64 = 10_000;
@@ -295,4 +299,7 @@ crate::queries![
     TouchApiKey,
     ExpireApiKey,
     DeleteApiKey,
+    ListKeys,
+    FindLastUsedId,
+    DeleteKeysOfUser,
 ];

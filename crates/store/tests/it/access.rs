@@ -9,8 +9,9 @@ use futures_util::future::BoxFuture;
 use rbac::{AllowList, Scope, Subject};
 use store::{
     Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_chain, audit_logs,
-    crypto_keys, custom_roles, gateway_keys, groups, interceptions, locks, members, organizations,
-    pubsub, purge, site_configs, system_roles, users,
+    crypto_keys, custom_roles, external_auth_links, gateway_keys, git_ssh_keys, groups,
+    interceptions, locks, members, organizations, pubsub, purge, site_configs, system_roles,
+    user_configs, user_links, user_secrets, user_skills, users,
 };
 use testkit::TestDb;
 
@@ -25,7 +26,9 @@ const LISTS: &[&[&str]] = &[
     audit_logs::QUERIES,
     crypto_keys::QUERIES,
     custom_roles::QUERIES,
+    external_auth_links::QUERIES,
     gateway_keys::QUERIES,
+    git_ssh_keys::QUERIES,
     groups::QUERIES,
     interceptions::QUERIES,
     locks::QUERIES,
@@ -35,6 +38,10 @@ const LISTS: &[&[&str]] = &[
     purge::QUERIES,
     site_configs::QUERIES,
     system_roles::QUERIES,
+    user_configs::QUERIES,
+    user_links::QUERIES,
+    user_secrets::QUERIES,
+    user_skills::QUERIES,
     users::QUERIES,
 ];
 

@@ -14,6 +14,8 @@ mod embed;
 #[path = "../../examples/archive.rs"]
 mod example;
 #[cfg(test)]
+mod gone;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod identity;
@@ -23,6 +25,8 @@ mod interceptions;
 mod migrations;
 #[cfg(test)]
 mod people;
+#[cfg(test)]
+mod personal;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]

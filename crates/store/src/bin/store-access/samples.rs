@@ -7,6 +7,8 @@ mod audit_chain;
 mod crypto_keys;
 #[path = "samples/people.rs"]
 mod people;
+#[path = "samples/personal.rs"]
+mod personal;
 #[path = "samples/purge.rs"]
 mod purge;
 
@@ -105,6 +107,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     crypto_keys::visit(visitor);
     purge::visit(visitor);
     people::visit(visitor);
+    personal::visit(visitor);
 }
 
 fn users(v: &mut impl Visitor) {
