@@ -116,7 +116,7 @@ CREATE TABLE oauth2_provider_app_tokens (
     refresh_hash  bytea       NOT NULL,
     app_id        uuid        NOT NULL,
     app_secret_id uuid,
-    api_key_id    text        NOT NULL,
+    api_key_id    text,
     user_id       uuid        NOT NULL,
     grant_id      uuid        NOT NULL,
     parent_id     uuid,
@@ -141,8 +141,10 @@ CREATE INDEX oauth2_provider_app_tokens_parent_idx  ON oauth2_provider_app_token
 CREATE INDEX oauth2_provider_app_tokens_expires_idx ON oauth2_provider_app_tokens (expires_at);
 COMMENT ON TABLE  oauth2_provider_app_tokens            IS 'Refresh tokens, each with the API key that is its access token. Rotated ones stay, so that a second use is noticed.';
 COMMENT ON COLUMN oauth2_provider_app_tokens.expires_at IS 'Of the refresh token; the access token ends with its API key.';
+COMMENT ON COLUMN oauth2_provider_app_tokens.api_key_id IS 'The access token. NULL once it has expired and was removed: the refresh token outlives it. Deleting a key that is not detached ends both.';
 
--- A token and its API key go together, whichever is deleted first.
+-- A token and its API key go together, whichever is deleted first; but for keys that are detached before, because they
+-- expired or were rotated.
 CREATE FUNCTION delete_key_of_oauth2_token() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM api_keys WHERE id = OLD.api_key_id;

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use stdx::ids::{OrganizationId, UserId};
+use store::ai_budgets::{BudgetOverride, GroupBudget};
 use store::ai_providers::{Provider, ProviderKey};
+use store::ai_seats::Seat;
 use store::api_keys::ApiKey;
 use store::custom_roles::CustomRole;
 use store::gateway_keys::HashedGatewayKey;
@@ -356,5 +358,43 @@ impl Auditable for UserSecret {
         let mut fields = info.fields();
         fields.push(Field { name: "value", shown: Shown::Secret(Some(value.expose().as_str())) });
         fields
+    }
+}
+
+auditable! {
+    GroupBudget as "group_ai_budget" {
+        id: |budget| budget.group_id.0.uuid(),
+        target: |budget| budget.group_id.0.to_string(),
+        organization: |_| OrganizationId::nil(),
+        track: [group_id => group_id.0, spend_limit_micros => spend_limit_micros],
+        secret: [],
+        ignore: [created_at, updated_at],
+    }
+}
+
+auditable! {
+    BudgetOverride as "user_ai_budget_override" {
+        id: |own| own.user_id.0.uuid(),
+        target: |own| own.user_id.0.to_string(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            user_id => user_id.0, group_id => group_id.0, spend_limit_micros => spend_limit_micros,
+        ],
+        secret: [],
+        ignore: [created_at, updated_at],
+    }
+}
+
+auditable! {
+    Seat as "ai_seat" {
+        id: |seat| seat.user_id.0.uuid(),
+        target: |_| "AI Seat".to_owned(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            user_id => user_id.0, first_used_at => first_used_at.unix_timestamp(),
+            last_event_type => last_event_type, last_event_description => last_event_description,
+        ],
+        secret: [],
+        ignore: [last_used_at, updated_at],
     }
 }

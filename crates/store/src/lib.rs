@@ -37,7 +37,10 @@ pub mod schema;
 mod sealed;
 mod stack;
 
+pub mod ai_budgets;
+pub mod ai_prices;
 pub mod ai_providers;
+pub mod ai_seats;
 pub mod api_keys;
 pub mod audit_chain;
 pub mod audit_logs;
@@ -52,6 +55,7 @@ pub mod interceptions;
 pub mod locks;
 pub mod members;
 pub mod organizations;
+pub mod own_provider_keys;
 pub mod pubsub;
 pub mod purge;
 pub mod site_configs;

@@ -102,11 +102,16 @@ old_rows! {
             DELETE FROM aibridge_model_thoughts WHERE interception_id IN (SELECT id FROM old)
          )
          DELETE FROM aibridge_interceptions WHERE id IN (SELECT id FROM old)";
-    /// Removes keys that expired before an instant. OAuth2 tokens go with theirs.
+    /// Removes keys that expired before an instant. OAuth2 refresh tokens outlive their access tokens: they are
+    /// detached from the keys that go.
     DeleteExpiredApiKeys = "purge.delete_expired_api_keys",
         vec![check(Action::Delete, Object::new(Resource::ApiKey))],
-        "DELETE FROM api_keys WHERE id IN (
-            SELECT id FROM api_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+        "WITH old AS MATERIALIZED (
+            SELECT id FROM api_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ), detached AS (
+            UPDATE oauth2_provider_app_tokens SET api_key_id = NULL WHERE api_key_id IN (SELECT id FROM old)
+         )
+         DELETE FROM api_keys WHERE id IN (SELECT id FROM old)";
     /// Removes OAuth2 authorization codes that expired before an instant.
     DeleteExpiredCodes = "purge.delete_expired_codes",
         vec![check(Action::Delete, Object::new(Resource::Oauth2AppCodeToken))],

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rbac::{AllowList, Scope, Subject};
 use store::{
-    Access, Call, Error, Full, Query, Store as _, ai_providers, api_keys, audit_chain, audit_logs,
-    crypto_keys, custom_roles, external_auth_links, gateway_keys, git_ssh_keys, groups,
-    interceptions, locks, members, organizations, pubsub, purge, site_configs, system_roles,
-    user_configs, user_links, user_secrets, user_skills, users,
+    Access, Call, Error, Full, Query, Store as _, ai_budgets, ai_prices, ai_providers, ai_seats,
+    api_keys, audit_chain, audit_logs, crypto_keys, custom_roles, external_auth_links,
+    gateway_keys, git_ssh_keys, groups, interceptions, locks, members, organizations,
+    own_provider_keys, pubsub, purge, site_configs, system_roles, user_configs, user_links,
+    user_secrets, user_skills, users,
 };
 use testkit::TestDb;
 
@@ -20,7 +21,10 @@ use crate::scene::{fixture, limited, migrations, subject, tree, user_id};
 
 /// The lists of all modules.
 const LISTS: &[&[&str]] = &[
+    ai_budgets::QUERIES,
+    ai_prices::QUERIES,
     ai_providers::QUERIES,
+    ai_seats::QUERIES,
     api_keys::QUERIES,
     audit_chain::QUERIES,
     audit_logs::QUERIES,
@@ -34,6 +38,7 @@ const LISTS: &[&[&str]] = &[
     locks::QUERIES,
     members::QUERIES,
     organizations::QUERIES,
+    own_provider_keys::QUERIES,
     pubsub::QUERIES,
     purge::QUERIES,
     site_configs::QUERIES,

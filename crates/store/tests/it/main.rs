@@ -7,6 +7,8 @@ mod access;
 #[cfg(test)]
 mod audit_chain;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod deleting;
 #[cfg(test)]
 mod embed;

@@ -1,6 +1,8 @@
 //! One value of every query. Identifiers are those of the rows in `fixtures/sql`, so that a query which
 //! looks at a row first finds it. The integration tests go through the same list.
 
+#[path = "samples/ai.rs"]
+mod ai;
 #[path = "samples/audit_chain.rs"]
 mod audit_chain;
 #[path = "samples/crypto_keys.rs"]
@@ -104,6 +106,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     audit(visitor);
     deployment(visitor);
     audit_chain::visit(visitor);
+    ai::visit(visitor);
     crypto_keys::visit(visitor);
     purge::visit(visitor);
     people::visit(visitor);
