@@ -10,6 +10,7 @@ use store::custom_roles::CustomRole;
 use store::gateway_keys::HashedGatewayKey;
 use store::git_ssh_keys::GitSshKey;
 use store::groups::{Group, GroupWithMembers};
+use store::licenses::License;
 use store::members::Member;
 use store::organizations::Organization;
 use store::user_secrets::{SecretInfo, UserSecret};
@@ -39,6 +40,10 @@ pub const TABLES: &[Table] = &[
     GitSshKey::TABLE,
     UserSkill::TABLE,
     SecretInfo::TABLE,
+    GroupBudget::TABLE,
+    BudgetOverride::TABLE,
+    Seat::TABLE,
+    License::TABLE,
 ];
 
 trait Declared {
@@ -188,6 +193,20 @@ auditable! {
         track: [id => id, provider_id => provider_id],
         secret: [api_key => Some(api_key.expose().as_str())],
         ignore: [fault, created_at],
+    }
+}
+
+auditable! {
+    License as "license" {
+        id: |license| license.uuid,
+        target: |license| license.uuid.to_string(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            uuid => uuid, uploaded_at => uploaded_at.unix_timestamp(), exp => exp.unix_timestamp(),
+        ],
+        secret: [],
+        // The signed text opens features for whoever has it.
+        ignore: [id, jwt],
     }
 }
 

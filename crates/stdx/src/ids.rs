@@ -112,4 +112,6 @@ ids! {
     UserSecretId;
     /// Instructions that a user keeps for agents.
     UserSkillId;
+    /// One key by which provisioner daemons identify themselves.
+    ProvisionerKeyId;
 }

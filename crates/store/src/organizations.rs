@@ -9,11 +9,11 @@ use stdx::ids::{OrganizationId, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::Pk;
 use crate::members::{self, Member};
 use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
 use crate::rows::Terms;
-use crate::schema::{groups, organization_members, organizations};
+use crate::schema::{groups, organization_members, organizations, users, workspaces};
+use crate::{Error, Pk};
 
 pub use manage::{
     CountResources, DeleteOrganization, ListIdsOfMembers, ListOrganizations, Resources,
@@ -136,7 +136,7 @@ const fn object(id: OrganizationId) -> Object<'static> {
     Object::new(Resource::Organization).id(id.uuid()).in_org(id)
 }
 
-/// Decides who may share workspaces. The system roles have to follow in the same transaction, see
+/// Decides who may share workspaces, and ends what is shared and may not be any longer. The system roles have to follow in the same transaction, see
 /// [`ReconcileSystemRoles`](crate::system_roles::ReconcileSystemRoles).
 #[derive(Debug)]
 pub struct UpdateSharing {
@@ -174,9 +174,29 @@ impl Query for UpdateSharing {
                 .returning(Organization::as_returning())
                 .get_result(db.conn())
                 .await?;
+            unshare(db, self.id, self.sharing).await?;
             Ok(Change::updated(old, new))
         })
     }
+}
+
+/// Empties the lists of the workspaces that may not be shared any longer, deleted ones included.
+async fn unshare(db: &mut Db<'_>, id: OrganizationId, sharing: Sharing) -> Result<(), Error> {
+    if sharing == Sharing::Everyone {
+        return Ok(());
+    }
+    let empty = || serde_json::Value::Object(serde_json::Map::new());
+    let mut ending = diesel::update(workspaces::table)
+        .filter(workspaces::organization_id.eq(id.uuid()))
+        .filter(workspaces::user_acl.ne(empty()).or(workspaces::group_acl.ne(empty())))
+        .set((workspaces::user_acl.eq(empty()), workspaces::group_acl.eq(empty())))
+        .into_boxed();
+    if sharing == Sharing::ServiceAccounts {
+        let services = users::table.filter(users::is_service_account).select(users::id);
+        ending = ending.filter(workspaces::owner_id.ne_all(services.into_boxed()));
+    }
+    ending.execute(db.conn()).await?;
+    Ok(())
 }
 
 /// Organizations by id, deleted ones included, as far as the subject may read them.

@@ -10,9 +10,9 @@ use rbac::{AllowList, Scope, Subject};
 use store::{
     Access, Call, Error, Full, Query, Store as _, ai_budgets, ai_prices, ai_providers, ai_seats,
     api_keys, audit_chain, audit_logs, crypto_keys, custom_roles, external_auth_links,
-    gateway_keys, git_ssh_keys, groups, interceptions, locks, members, organizations,
-    own_provider_keys, pubsub, purge, site_configs, system_roles, user_configs, user_links,
-    user_secrets, user_skills, users,
+    gateway_keys, git_ssh_keys, groups, interceptions, licenses, locks, members, organizations,
+    own_provider_keys, provisioner_keys, pubsub, purge, site_configs, system_roles, user_configs,
+    user_links, user_secrets, user_skills, users,
 };
 use testkit::TestDb;
 
@@ -35,10 +35,12 @@ const LISTS: &[&[&str]] = &[
     git_ssh_keys::QUERIES,
     groups::QUERIES,
     interceptions::QUERIES,
+    licenses::QUERIES,
     locks::QUERIES,
     members::QUERIES,
     organizations::QUERIES,
     own_provider_keys::QUERIES,
+    provisioner_keys::QUERIES,
     pubsub::QUERIES,
     purge::QUERIES,
     site_configs::QUERIES,

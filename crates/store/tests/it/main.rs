@@ -24,6 +24,8 @@ mod identity;
 #[cfg(test)]
 mod interceptions;
 #[cfg(test)]
+mod licenses;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod people;
@@ -31,6 +33,8 @@ mod people;
 mod personal;
 #[cfg(test)]
 mod plans;
+#[cfg(test)]
+mod provisioner_keys;
 #[cfg(test)]
 mod pubsub;
 #[cfg(test)]
@@ -44,6 +48,8 @@ mod samples;
 mod scene;
 #[cfg(test)]
 mod sealed;
+#[cfg(test)]
+mod sharing;
 #[cfg(test)]
 mod systems;
 #[cfg(test)]

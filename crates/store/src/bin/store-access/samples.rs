@@ -7,10 +7,14 @@ mod ai;
 mod audit_chain;
 #[path = "samples/crypto_keys.rs"]
 mod crypto_keys;
+#[path = "samples/licenses.rs"]
+mod licenses;
 #[path = "samples/people.rs"]
 mod people;
 #[path = "samples/personal.rs"]
 mod personal;
+#[path = "samples/provisioner_keys.rs"]
+mod provisioner_keys;
 #[path = "samples/purge.rs"]
 mod purge;
 
@@ -111,6 +115,8 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     purge::visit(visitor);
     people::visit(visitor);
     personal::visit(visitor);
+    licenses::visit(visitor);
+    provisioner_keys::visit(visitor);
 }
 
 fn users(v: &mut impl Visitor) {
