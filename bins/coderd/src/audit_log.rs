@@ -1,5 +1,7 @@
 //! `coderd audit …`: whether the audit log is whole, and a copy of it.
 
+#![expect(clippy::doc_markdown, reason = "clap shows the comments of options as they are")]
+
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, BufWriter, IsTerminal as _, Read as _, Write};

@@ -1105,7 +1105,7 @@ diesel::table! {
         /// Column `app_secret_id`.
         app_secret_id -> Nullable<Uuid>,
         /// Column `api_key_id`.
-        api_key_id -> Text,
+        api_key_id -> Nullable<Text>,
         /// Column `user_id`.
         user_id -> Uuid,
         /// Column `grant_id`.
