@@ -1,6 +1,7 @@
 //! The daemon as a process, with the PostgreSQL server that it runs itself.
 #![cfg(test)]
 
+mod audit_log;
 mod daemon;
 mod dbcrypt;
 mod spool;

@@ -151,8 +151,11 @@ fn tampered(column: usize, bit: u32, entry: &mut Entry) {
         1 => entry.time += time::Duration::microseconds(1 << (bit % 40)),
         2 => flip(&mut entry.user_id),
         3 => flip(&mut entry.organization_id),
-        4 => entry.ip = (bit % 2 == 0).then(|| format!("10.0.0.1/{}", bit % 32).parse().unwrap()),
-        5 => entry.user_agent = (bit % 2 == 0).then(String::new),
+        4 => {
+            entry.ip =
+                bit.is_multiple_of(2).then(|| format!("10.0.0.1/{}", bit % 32).parse().unwrap());
+        }
+        5 => entry.user_agent = bit.is_multiple_of(2).then(String::new),
         6 => text(&mut entry.resource_type),
         7 => flip(&mut entry.resource_id),
         8 => text(&mut entry.resource_target),
@@ -290,14 +293,14 @@ fn keys_that_are_not_pinned_or_not_known_are_not_believed() {
     rows[2].1.action = "delete".to_owned();
     rechain(&mut rows, 0, &START);
     let forger = Signer::new(2);
-    let forged = forger.sign(Kind::At, &rows[8].0);
-    assert!(verify(&rows, &forger, &forged).is_ok());
+    let fake = forger.sign(Kind::At, &rows[8].0);
+    assert!(verify(&rows, &forger, &fake).is_ok());
     let unknown = |key: &Signer| (Some(SIGNED), What::UnknownKey { key: key.id });
-    assert_eq!(fault(check(pinned(), lines(&rows, &forger, &forged))), unknown(&forger));
+    assert_eq!(fault(check(pinned(), lines(&rows, &forger, &fake))), unknown(&forger));
     assert_eq!(fault(verify(&rows, &forger, &checkpoint)), unknown(&signer));
     // A hash that was noted elsewhere tells without any key.
     let noted = HashMap::from([(SIGNED, checkpoint.hash.clone())]);
-    let outcome = check(Verifier::new(Vec::new(), noted), lines(&rows, &forger, &forged));
+    let outcome = check(Verifier::new(Vec::new(), noted), lines(&rows, &forger, &fake));
     assert_eq!(fault(outcome), (Some(SIGNED), What::Rewritten));
 }
 

@@ -9,12 +9,12 @@ mod audit_chain;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
-mod deleting;
-#[cfg(test)]
 mod embed;
 #[cfg(test)]
 #[path = "../../examples/archive.rs"]
 mod example;
+#[cfg(test)]
+mod expired;
 #[cfg(test)]
 mod gone;
 #[cfg(test)]
