@@ -75,18 +75,23 @@ pub fn hash(password: &Secret<String>, rng: &dyn Rng) -> Result<String, HashErro
 
 /// Compares `given` with a stored hash, in constant time for that hash. Blocks.
 ///
-/// Costs as much when the stored text is empty or malformed, so that accounts without a password do not
-/// stand out.
+/// A wrong password costs the same whatever is stored, the older form, the current one or nothing: so neither the
+/// accounts without a password stand out nor those that were imported.
 #[must_use]
 pub fn verify(stored: &str, given: &Secret<String>) -> Verdict {
     if let Some(old) = legacy::Pbkdf2::parse(stored) {
-        return if old.verify(given) { Verdict::RightRehash } else { Verdict::Wrong };
+        if old.verify(given) {
+            return Verdict::RightRehash;
+        }
+        dummy_current(given);
+        return Verdict::Wrong;
     }
     let Some((hash, params)) = parse(stored) else {
         dummy(given);
         return Verdict::Wrong;
     };
     if current().verify_password(given.expose().as_bytes(), &hash).is_err() {
+        legacy::Pbkdf2::dummy(given);
         return Verdict::Wrong;
     }
     let is_current =
@@ -94,9 +99,13 @@ pub fn verify(stored: &str, given: &Secret<String>) -> Verdict {
     if is_current { Verdict::Right } else { Verdict::RightRehash }
 }
 
-/// Works as long as [`verify`] does on a current hash and tells nothing. For accounts that do not exist.
-/// Blocks.
+/// Works as long as [`verify`] does on a wrong password and tells nothing. For accounts that do not exist. Blocks.
 pub fn dummy(given: &Secret<String>) {
+    dummy_current(given);
+    legacy::Pbkdf2::dummy(given);
+}
+
+fn dummy_current(given: &Secret<String>) {
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
     let result = current().hash_password_into(given.expose().as_bytes(), &[0; SALT_LEN], &mut out);
     // Without this the optimiser may drop the work, whose result nobody needs.

@@ -396,30 +396,39 @@ impl Query for UpdateRoles {
     }
 }
 
-/// Replaces a password hash that was made with outdated parameters. The password stays the same.
-#[derive(Debug)]
+/// Replaces a password hash that was made with outdated parameters. The password stays the same. Whether it did:
+/// `false` when the hash is no longer the known one, because the password was changed since.
 pub struct UpdatePasswordHash {
     /// Which.
     pub id: UserId,
+    /// The hash that the password was compared with.
+    pub known: String,
     /// PHC text.
-    pub hashed_password: String,
+    pub new: String,
+}
+
+impl fmt::Debug for UpdatePasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpdatePasswordHash").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Query for UpdatePasswordHash {
     const NAME: &'static str = "users.update_password_hash";
-    type Out = ();
+    type Out = bool;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::Update, object(self.id))])
     }
 
-    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, ()> {
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, bool> {
         Box::pin(async move {
-            diesel::update(users::table.find(Pk(self.id)))
-                .set(users::hashed_password.eq(&self.hashed_password))
+            let replaced = diesel::update(users::table.find(Pk(self.id)))
+                .filter(users::hashed_password.eq(&self.known))
+                .set(users::hashed_password.eq(&self.new))
                 .execute(db.conn())
                 .await?;
-            Ok(())
+            Ok(replaced > 0)
         })
     }
 }

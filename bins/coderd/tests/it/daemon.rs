@@ -95,6 +95,12 @@ impl Daemon {
         daemon
     }
 
+    /// Starts without waiting for anything.
+    pub(crate) fn begin(home: &Home, settings: &[(&str, &str)]) -> Program {
+        let address = format!("127.0.0.1:{}", free_port());
+        program(home, &address, settings, "begun.log")
+    }
+
     /// Starts one that is expected to exit; whether it called that a success, and what it said.
     pub(crate) async fn fail(home: &Home, settings: &[(&str, &str)]) -> (bool, String) {
         let address = format!("127.0.0.1:{}", free_port());

@@ -8,6 +8,7 @@ mod spool;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use testkit::TestDb;
 use testkit::provider::FakeProvider;
 
 use crate::daemon::{Daemon, Home};
@@ -38,6 +39,34 @@ async fn it_comes_back_by_itself_after_any_kill_with_all_data() {
 
     assert!(coderd.interrupt().await, "a signal ends it in good order");
     assert!(!home.postgres_runs(), "nothing is left running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_amid_its_migrations_goes_on_with_them_at_the_next_start() {
+    const DONE: &str = "SELECT count(*) FROM __diesel_schema_migrations";
+    let mut killed_amid = false;
+    for _ in 0..10 {
+        let (home, db) = (Home::new(), TestDb::empty().await);
+        let settings = [("CODER_PG_CONNECTION_URL", db.url().expose().as_str())];
+        let done = async || {
+            let rows = db.sql(DONE).await.unwrap_or_default();
+            rows.first().and_then(|row| row[0].clone()?.parse::<u32>().ok()).unwrap_or_default()
+        };
+        let mut program = Daemon::begin(&home, &settings);
+        program.until("some migrations are done", async || done().await > 2).await;
+        program.kill();
+        let before = done().await;
+        let mut coderd = Daemon::start(&home, &settings).await;
+        let all = done().await;
+        assert!(before <= all);
+        killed_amid |= before < all;
+        assert_eq!(coderd.post("/api/v2/users/first", OWNER).await.0, StatusCode::CREATED);
+        assert!(coderd.interrupt().await);
+        if killed_amid {
+            break;
+        }
+    }
+    assert!(killed_amid, "no kill came in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -321,3 +321,27 @@ async fn who_may_suspend_whom() {
         app.db.sql("SELECT username FROM users WHERE status = 'suspended'").await.unwrap();
     assert_eq!(suspended, [[Some("mia".to_owned())]]);
 }
+
+/// Of the owner's password, in the form of imported accounts.
+const OLDER_HASH: &str = "$pbkdf2-sha256$1000$MDEyMzQ1Njc4OWFiY2RlZg$h2SoHfujawIGsoxWrVZytsDs2QV3jXd27O6vlFJekn8fmzaryuA6vVvwfhfMRdsWeK8bKD+Jn7AtHhxcGSok4w";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_hash_of_an_older_form_is_replaced_by_a_login_and_by_nothing_else() {
+    let (app, _) = TestApp::new().await;
+    let hash = async || {
+        let rows = app.db.sql("SELECT hashed_password FROM users WHERE email <> ''").await.unwrap();
+        rows[0][0].clone().unwrap()
+    };
+    app.db.sql(&format!("UPDATE users SET hashed_password = '{OLDER_HASH}'")).await.unwrap();
+    let login = async |password: &str| {
+        let body = json!({ "email": "owner@example.com", "password": password });
+        app.anonymous().post("/users/login", &body).await.0
+    };
+    assert_eq!(login("SomeSecurePassword?").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(hash().await, OLDER_HASH);
+    assert_eq!(login(OWNER_PASSWORD).await, StatusCode::CREATED);
+    let replaced = hash().await;
+    assert!(replaced.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{replaced}");
+    assert_eq!(login(OWNER_PASSWORD).await, StatusCode::CREATED);
+    assert_eq!(hash().await, replaced, "what is current stays");
+}

@@ -144,8 +144,14 @@ async fn the_authenticator_turns_a_credential_into_a_subject() {
     let id = user_id(1);
     store.run(authenticator, UpdateLastSeen { id, now: later }).await.unwrap();
     store.run(authenticator, UpdateStatus { id, status: "active", now: later }).await.unwrap();
-    let hashed_password = "$argon2id$new".to_owned();
-    store.run(authenticator, UpdatePasswordHash { id, hashed_password }).await.unwrap();
+    let rehash = |known: &str| UpdatePasswordHash {
+        id,
+        known: known.to_owned(),
+        new: "$argon2id$new".to_owned(),
+    };
+    let outdated = store.run(authenticator, rehash("$argon2id$another")).await.unwrap();
+    assert!(!outdated, "a password that was changed since stays changed");
+    assert!(store.run(authenticator, rehash("$argon2id$hash")).await.unwrap());
     assert_eq!(
         value(&db, "SELECT hashed_password || last_seen_at::text FROM users").await,
         "$argon2id$new2031-01-15 12:05:00+00"
