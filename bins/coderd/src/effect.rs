@@ -31,6 +31,7 @@ const OURS: &[&str] = &[
     "networking.samesite_auth_cookie",
     "retention.api_keys",
     "retention.audit_logs",
+    "retention.connection_logs",
     "security.disable_chat_sharing",
     "security.disable_owner_workspace_access",
     "security.disable_workspace_sharing",

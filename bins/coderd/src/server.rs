@@ -133,6 +133,7 @@ fn retention(options: &Options) -> Retention {
     Retention {
         ai_gateway: kept(options.gateway.retention),
         audit_logs: kept(options.retention.audit_logs),
+        connection_logs: kept(options.retention.connection_logs),
         api_keys: kept(options.retention.api_keys),
     }
 }

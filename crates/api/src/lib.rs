@@ -24,6 +24,7 @@ mod ai_providers;
 mod api_keys;
 mod audit_logs;
 mod authcheck;
+mod connection_logs;
 mod daemon;
 mod deployment;
 mod gateway_keys;

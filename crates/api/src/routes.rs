@@ -14,8 +14,8 @@ use crate::csrf;
 use crate::cx::precheck;
 use crate::json::answer;
 use crate::{
-    ai_providers, api_keys, audit_logs, authcheck, authz_checks, daemon, deployment, gateway,
-    gateway_keys, interceptions, organizations, sessions, users,
+    ai_providers, api_keys, audit_logs, authcheck, authz_checks, connection_logs, daemon,
+    deployment, gateway, gateway_keys, interceptions, organizations, sessions, users,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -56,6 +56,7 @@ fn documented() -> Routes {
         .merge(organizations::routes())
         .nest("/ai/providers", ai_providers::routes())
         .merge(audit_logs::routes())
+        .merge(connection_logs::routes())
         .merge(authcheck::routes())
         .nest("/aibridge", recorded())
         .nest("/ai-gateway", recorded());

@@ -5,8 +5,10 @@
 //! belongs to a value must be quoted: `started_after:"2026-01-02T03:04:05Z"`.
 
 mod fields;
+mod names;
 
 pub(crate) use fields::{Fields, Person};
+pub(crate) use names::organization;
 
 /// What happens to letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! It knows nothing of HTTP; who did it, from where and with which answer comes in as a [`Context`].
 
 pub mod chain;
+mod connections;
 mod diff;
 pub mod tables;
 
@@ -21,6 +22,7 @@ use store::{Call, Change, Error, Pk, Tx};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use connections::ConnectionLogger;
 pub use diff::{Auditable, Field, Shown, diff};
 
 /// Longest user agent that is kept, in bytes.

@@ -35,6 +35,7 @@ const JOINED: &[(&str, &str)] = &[
     ("ai_provider_keys", "ai_providers"),
     ("api_keys", "users"),
     ("audit_logs", "users"),
+    ("connection_logs", "users"),
     ("organization_members", "organizations"),
 ];
 

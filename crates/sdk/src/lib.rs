@@ -8,6 +8,7 @@ mod ai_providers;
 mod api_keys;
 mod audit;
 mod authcheck;
+mod connection_logs;
 mod deployment;
 mod gateway_keys;
 mod interceptions;
@@ -27,6 +28,10 @@ pub use audit::{AuditAction, AuditDiffField, AuditLog, AuditLogResponse, Minimal
 pub use authcheck::{
     AuthorizationAnswers, AuthorizationCheck, AuthorizationExplanation, AuthorizationObject,
     AuthorizationRequest, AuthorizationResponse, ExplainedAuthorizationResponse,
+};
+pub use connection_logs::{
+    ConnectionLog, ConnectionLogResponse, ConnectionLogSshInfo, ConnectionLogWebInfo,
+    ConnectionType,
 };
 pub use deployment::{BuildInfo, Readiness, ReadinessCheck};
 pub use gateway_keys::{CreateGatewayKeyRequest, CreateGatewayKeyResponse, GatewayKey};

@@ -202,6 +202,52 @@ export interface BuildInfo {
   workspace_proxy: boolean;
 }
 
+/** A connection to a workspace: with `web_info` one in a browser, with `ssh_info` one of another kind. */
+export interface ConnectionLog {
+  agent_name: string;
+  connect_time: Timestamp;
+  id: string;
+  /** Left out when it is not known. */
+  ip?: string | null;
+  organization: MinimalOrganization;
+  ssh_info?: ConnectionLogSshInfo | null;
+  type: ConnectionType;
+  web_info?: ConnectionLogWebInfo | null;
+  workspace_id: string;
+  workspace_name: string;
+  workspace_owner_id: string;
+  workspace_owner_username: string;
+}
+
+/** `GET /api/v2/connectionlog` */
+export interface ConnectionLogResponse {
+  /** Newest first. */
+  connection_logs: ConnectionLog[];
+  /** Matches, counted no further than `count_cap` + 1. */
+  count: number;
+  /** Where counting stopped. */
+  count_cap: number;
+}
+
+/** Of another connection. What is known once it has ended is left out before. */
+export interface ConnectionLogSshInfo {
+  connection_id: string;
+  disconnect_reason?: string | null;
+  disconnect_time?: Timestamp | null;
+  exit_code?: number | null;
+}
+
+/** Of a connection in a browser, whose end is not known. */
+export interface ConnectionLogWebInfo {
+  slug_or_port: string;
+  status_code: number;
+  user?: User | null;
+  user_agent: string;
+}
+
+/** A kind of connection; the last two are of browsers. */
+export type ConnectionType = "ssh" | "vscode" | "jetbrains" | "reconnecting_pty" | "workspace_app" | "port_forwarding";
+
 /** `POST /api/v2/ai/providers` */
 export interface CreateAiProviderRequest {
   /** Keys in the order of failover, at most 5. */
@@ -835,6 +881,11 @@ export interface Operations {
   /** Version and identity of the deployment. */
   "GET /api/v2/buildinfo": {
     response: BuildInfo;
+  };
+  /** Connections to workspaces, newest first. */
+  "GET /api/v2/connectionlog": {
+    query: { q?: string; limit?: number; offset?: number };
+    response: ConnectionLogResponse;
   };
   /** The roles that can be given in an organization: built-in ones and those that people wrote. */
   "GET /api/v2/organizations/{organization}/members/roles": {

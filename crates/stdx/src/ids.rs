@@ -114,4 +114,8 @@ ids! {
     UserSkillId;
     /// One key by which provisioner daemons identify themselves.
     ProvisionerKeyId;
+    /// One row of the log of connections.
+    ConnectionLogId;
+    /// A workspace.
+    WorkspaceId;
 }

@@ -44,6 +44,7 @@ pub mod ai_seats;
 pub mod api_keys;
 pub mod audit_chain;
 pub mod audit_logs;
+pub mod connection_logs;
 pub mod crypto_keys;
 pub mod custom_roles;
 pub mod embed;

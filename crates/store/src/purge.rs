@@ -1,6 +1,6 @@
 //! What is removed because it is old. Each query removes one batch, oldest first, in a transaction of its own.
 
-use diesel::sql_types::{BigInt, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Object, Resource};
 use time::OffsetDateTime;
@@ -14,13 +14,20 @@ const SYSTEM: Object<'static> = Object::new(Resource::System);
 const RECORDS: Object<'static> = Object::new(Resource::Interception);
 
 #[derive(diesel::QueryableByName)]
+struct Due {
+    #[diesel(sql_type = Bool)]
+    due: bool,
+}
+
+#[derive(diesel::QueryableByName)]
 struct Dropped {
     #[diesel(sql_type = BigInt)]
     rows: i64,
 }
 
 /// Drops the months of the gateway's records that ended before an instant, parents and children together. Yields
-/// how many interceptions went.
+/// how many interceptions went. Locks nothing when no month is due, and otherwise waits no longer than two seconds for
+/// those who read or write the tables: the gateway's records wait behind it.
 #[derive(Debug)]
 pub struct DropOldMonths {
     /// What is younger stays.
@@ -38,11 +45,70 @@ impl Query for DropOldMonths {
 
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, i64> {
         Box::pin(async move {
+            let Due { due } = diesel::sql_query(
+                "SELECT EXISTS (
+                    SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                     WHERE i.inhparent = 'aibridge_interceptions'::regclass
+                       AND c.relname ~ '^aibridge_interceptions_[0-9]{6}$'
+                       AND (to_date(right(c.relname, 6), 'YYYYMM') + interval '1 month') AT TIME ZONE 'UTC' <= $1
+                 ) AS due",
+            )
+            .bind::<Timestamptz, _>(self.before)
+            .get_result(db.conn())
+            .await?;
+            if !due {
+                return Ok(0);
+            }
+            diesel::sql_query("SET LOCAL lock_timeout = '2s'").execute(db.conn()).await?;
             let dropped: Dropped = diesel::sql_query("SELECT aibridge_drop_partitions($1) AS rows")
                 .bind::<Timestamptz, _>(self.before)
                 .get_result(db.conn())
                 .await?;
             Ok(dropped.rows)
+        })
+    }
+}
+
+/// How much room a kind of row takes.
+#[derive(Clone, Debug, PartialEq, Eq, diesel::QueryableByName)]
+pub struct TableSize {
+    /// As in the metrics: `aibridge_records`, `audit_logs`, `connection_logs`, `expired_api_keys`.
+    #[diesel(sql_type = Text)]
+    pub record_type: String,
+    /// With indexes and all partitions.
+    #[diesel(sql_type = BigInt)]
+    pub bytes: i64,
+}
+
+/// How much room each kind of row takes that is kept for a time which administrators choose.
+#[derive(Debug)]
+pub struct MeasureTables;
+
+impl Query for MeasureTables {
+    const NAME: &'static str = "purge.measure_tables";
+    type Out = Vec<TableSize>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Delete, SYSTEM)])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Vec<TableSize>> {
+        Box::pin(async move {
+            Ok(diesel::sql_query(
+                "SELECT kind AS record_type, sum(
+                    pg_total_relation_size(relation::regclass)
+                    + (SELECT coalesce(sum(pg_total_relation_size(i.inhrelid)), 0) FROM pg_inherits i
+                        WHERE i.inhparent = relation::regclass)
+                 )::bigint AS bytes
+                 FROM (VALUES ('aibridge_records', 'aibridge_interceptions'), ('aibridge_records', 'aibridge_token_usages'),
+                              ('aibridge_records', 'aibridge_user_prompts'), ('aibridge_records', 'aibridge_tool_usages'),
+                              ('aibridge_records', 'aibridge_model_thoughts'), ('audit_logs', 'audit_logs'),
+                              ('connection_logs', 'connection_logs'), ('expired_api_keys', 'api_keys')
+                      ) AS kept (kind, relation)
+                GROUP BY kind ORDER BY kind",
+            )
+            .load(db.conn())
+            .await?)
         })
     }
 }
@@ -112,6 +178,12 @@ old_rows! {
             UPDATE oauth2_provider_app_tokens SET api_key_id = NULL WHERE api_key_id IN (SELECT id FROM old)
          )
          DELETE FROM api_keys WHERE id IN (SELECT id FROM old)";
+    /// Removes connections to workspaces that began before an instant.
+    DeleteOldConnectionLogs = "purge.delete_old_connection_logs",
+        vec![check(Action::Delete, SYSTEM)],
+        "DELETE FROM connection_logs WHERE id IN (
+            SELECT id FROM connection_logs WHERE connect_time < $1
+             ORDER BY connect_time LIMIT $2 FOR UPDATE SKIP LOCKED)";
     /// Removes OAuth2 authorization codes that expired before an instant.
     DeleteExpiredCodes = "purge.delete_expired_codes",
         vec![check(Action::Delete, Object::new(Resource::Oauth2AppCodeToken))],
@@ -145,8 +217,10 @@ old_rows! {
 
 crate::queries![
     DropOldMonths,
+    MeasureTables,
     DeleteOldInterceptions,
     DeleteExpiredApiKeys,
+    DeleteOldConnectionLogs,
     DeleteExpiredCodes,
     DeleteExpiredTokens,
     DeleteUnseenProvisioners,

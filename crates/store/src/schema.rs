@@ -2127,4 +2127,6 @@ diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
 
 diesel::allow_tables_to_appear_in_same_query!(audit_logs, users);
 
+diesel::allow_tables_to_appear_in_same_query!(connection_logs, users);
+
 diesel::allow_tables_to_appear_in_same_query!(organization_members, organizations);

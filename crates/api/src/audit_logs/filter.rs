@@ -1,14 +1,11 @@
-use stdx::ids::{OrganizationId, RequestId};
-use store::Error;
+use stdx::ids::RequestId;
 use store::audit_logs::Filter;
-use store::organizations::{GetByName, GetDefault, ListByIds};
 use time::{Duration, Time};
-use uuid::Uuid;
 
 use super::kinds::{BUILD_REASONS, KINDS, VERBS};
 use crate::cx::Cx;
 use crate::error::ApiResult;
-use crate::search::{self, Bare, Case, Fields};
+use crate::search::{self, Bare, Case};
 
 const REFUSAL: &str = "Invalid audit search query.";
 
@@ -53,45 +50,16 @@ pub(super) async fn resolve(cx: &Cx, q: &str) -> ApiResult<Filter> {
         filter.user_id = Some(cx.caller.user.id.0);
     }
     if let Some(name) = organization {
-        filter.organization_id = find(cx, &name).await?;
-        if filter.organization_id.is_none() {
-            let mut faults = Fields::default();
-            // One text for both: a search must not tell what exists.
-            faults.fault(
-                "organization",
-                format!(
-                    "Query param \"organization\" has invalid value: there is no organization \
-                     {name:?}, or you may not see it"
-                ),
-            );
-            faults.finish(REFUSAL)?;
-        }
+        filter.organization_id = Some(search::organization(cx, &name, REFUSAL).await?);
     }
     Ok(filter)
-}
-
-/// An organization that the caller may see: a UUID, `default`, or a name.
-async fn find(cx: &Cx, name: &str) -> ApiResult<Option<OrganizationId>> {
-    if let Ok(id) = Uuid::parse_str(name) {
-        let found = cx.run(ListByIds { ids: vec![OrganizationId::new(id)] }).await?;
-        return Ok(found.first().map(|organization| organization.id.0));
-    }
-    let found = if name == "default" {
-        cx.run(GetDefault).await
-    } else {
-        cx.run(GetByName { name: name.to_owned() }).await
-    };
-    match found {
-        Ok(organization) => Ok(Some(organization.id.0)),
-        Err(Error::NotFound | Error::Denied(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
     use time::macros::datetime;
+    use uuid::Uuid;
 
     use super::*;
     use crate::error::ApiError;

@@ -9,10 +9,10 @@ use store::audit_chain::DeleteOldAuditLogs;
 use store::locks::{Lock, TryAcquire};
 use store::purge::{
     BATCH_MAX, DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens,
-    DeleteOldInterceptions, DeleteOldTelemetryLocks, DeleteStaleReplicas, DeleteUnseenProvisioners,
-    DropOldMonths,
+    DeleteOldConnectionLogs, DeleteOldInterceptions, DeleteOldTelemetryLocks, DeleteStaleReplicas,
+    DeleteUnseenProvisioners, DropOldMonths, MeasureTables,
 };
-use store::{Call, Error, Full, Query, Tx, TxOptions};
+use store::{Call, Error, Full, Query, Store as _, Tx, TxOptions};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -33,6 +33,14 @@ telemetry::metrics! {
         pub purged: Counter["coderd_dbpurge_records_purged_total"] {
             record_type: Cow<'static, str>,
         },
+        /// How long rows are kept, in seconds; 0 is for ever.
+        pub retention: Gauge["coderd_dbpurge_retention_seconds"] {
+            record_type: Cow<'static, str>,
+        },
+        /// Room that rows take in the database, with their indexes: what grows without end shows here.
+        pub bytes: Gauge["coderd_dbpurge_table_bytes"] {
+            record_type: Cow<'static, str>,
+        },
     }
 }
 
@@ -43,6 +51,8 @@ pub struct Retention {
     pub ai_gateway: Option<Duration>,
     /// The audit log.
     pub audit_logs: Option<Duration>,
+    /// The log of connections to workspaces, counted from their beginning.
+    pub connection_logs: Option<Duration>,
     /// API keys, counted from their expiry: whose key expired lately is told so.
     pub api_keys: Option<Duration>,
 }
@@ -55,12 +65,22 @@ pub(super) struct Purge {
 }
 
 impl Purge {
-    pub(super) const fn new(
+    pub(super) fn new(
         store: Full,
         clock: SharedClock,
         retention: Retention,
         metrics: PurgeMetrics,
     ) -> Self {
+        let Retention { ai_gateway, audit_logs, connection_logs, api_keys } = retention;
+        for (record_type, kept) in [
+            ("aibridge_records", ai_gateway),
+            ("audit_logs", audit_logs),
+            ("connection_logs", connection_logs),
+            ("expired_api_keys", api_keys),
+        ] {
+            let seconds = kept.unwrap_or_default().as_secs();
+            metrics.retention.set(record_type.into(), i64::try_from(seconds).unwrap_or(i64::MAX));
+        }
         Self { store, clock, retention, metrics }
     }
 
@@ -74,7 +94,7 @@ impl Purge {
 
     async fn tables(&self) -> Result<u64, Error> {
         let now = self.clock.now();
-        let Retention { ai_gateway, audit_logs, api_keys } = self.retention;
+        let Retention { ai_gateway, audit_logs, connection_logs, api_keys } = self.retention;
         let limit = BATCH_MAX;
         let mut outcomes = Vec::new();
         if let Some(before) = earlier(now, ai_gateway) {
@@ -85,6 +105,10 @@ impl Purge {
         if let Some(before) = earlier(now, audit_logs) {
             let old = || DeleteOldAuditLogs { before, limit, now };
             outcomes.push(self.table("audit_logs", limit, old).await);
+        }
+        if let Some(before) = earlier(now, connection_logs) {
+            let old = || DeleteOldConnectionLogs { before, limit };
+            outcomes.push(self.table("connection_logs", limit, old).await);
         }
         if let Some(before) = earlier(now, api_keys) {
             let expired = || DeleteExpiredApiKeys { before, limit };
@@ -100,7 +124,15 @@ impl Purge {
         outcomes.push(self.table("telemetry_locks", limit, old).await);
         let stale = || DeleteStaleReplicas { before: now - 7 * DAY, limit };
         outcomes.push(self.table("replicas", limit, stale).await);
+        outcomes.push(self.measure().await.map(|()| 0));
         outcomes.into_iter().try_fold(0, |sum, outcome| Ok(sum + outcome?))
+    }
+
+    async fn measure(&self) -> Result<(), Error> {
+        for size in self.store.run(Call::by(system::dbpurge()), MeasureTables).await? {
+            self.metrics.bytes.set(size.record_type.into(), size.bytes);
+        }
+        Ok(())
     }
 
     /// Batch after batch, until one is not full or the time is over.

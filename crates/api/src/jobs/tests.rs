@@ -94,7 +94,7 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_the_rest_stays() {
     let store = db.store().await.unwrap();
     furnish(&db).await;
     let retention =
-        Retention { ai_gateway: Some(60 * DAY), audit_logs: None, api_keys: Some(7 * DAY) };
+        Retention { ai_gateway: Some(60 * DAY), api_keys: Some(7 * DAY), ..Retention::default() };
     let (job, registry) = purge(&store, retention);
     let months = "pg_class WHERE relname ~ '^aibridge_interceptions_[0-9]{6}$'";
     let before = count(&db, months).await;
@@ -114,6 +114,8 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_the_rest_stays() {
     for sample in [
         "coderd_dbpurge_records_purged_total{record_type=\"aibridge_records\"} 3",
         "coderd_dbpurge_records_purged_total{record_type=\"expired_api_keys\"} 4",
+        "coderd_dbpurge_retention_seconds{record_type=\"expired_api_keys\"} 604800",
+        "coderd_dbpurge_retention_seconds{record_type=\"audit_logs\"} 0",
         "coderd_dbpurge_iteration_duration_seconds_count{success=\"true\"} 1",
     ] {
         assert!(told.contains(sample), "{sample} is not in\n{told}");

@@ -5,6 +5,7 @@ mod ai_providers;
 mod app;
 mod audit;
 mod authcheck;
+mod connection_logs;
 mod daemon;
 mod gateway;
 mod gateway_keys;

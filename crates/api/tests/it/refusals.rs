@@ -37,7 +37,8 @@ fn general() -> Vec<Row> {
         ("GET", "/buildinfo", none.clone(), 200, 200, 200),
         ("GET", "/auth/scopes", none.clone(), 200, 200, 200),
         ("POST", "/authcheck", json!({}), 401, 200, 200),
-        ("GET", "/audit", none, 401, 403, 403),
+        ("GET", "/audit", none.clone(), 401, 403, 403),
+        ("GET", "/connectionlog", none, 401, 403, 403),
     ]
 }
 

@@ -9,10 +9,10 @@ use futures_util::future::BoxFuture;
 use rbac::{AllowList, Scope, Subject};
 use store::{
     Access, Call, Error, Full, Query, Store as _, ai_budgets, ai_prices, ai_providers, ai_seats,
-    api_keys, audit_chain, audit_logs, crypto_keys, custom_roles, external_auth_links,
-    gateway_keys, git_ssh_keys, groups, interceptions, licenses, locks, members, organizations,
-    own_provider_keys, provisioner_keys, pubsub, purge, site_configs, system_roles, user_configs,
-    user_links, user_secrets, user_skills, users,
+    api_keys, audit_chain, audit_logs, connection_logs, crypto_keys, custom_roles,
+    external_auth_links, gateway_keys, git_ssh_keys, groups, interceptions, licenses, locks,
+    members, organizations, own_provider_keys, provisioner_keys, pubsub, purge, site_configs,
+    system_roles, user_configs, user_links, user_secrets, user_skills, users,
 };
 use testkit::TestDb;
 
@@ -28,6 +28,7 @@ const LISTS: &[&[&str]] = &[
     api_keys::QUERIES,
     audit_chain::QUERIES,
     audit_logs::QUERIES,
+    connection_logs::QUERIES,
     crypto_keys::QUERIES,
     custom_roles::QUERIES,
     external_auth_links::QUERIES,

@@ -9,6 +9,8 @@ mod audit_chain;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
+mod connection_logs;
+#[cfg(test)]
 mod embed;
 #[cfg(test)]
 #[path = "../../examples/archive.rs"]

@@ -3,6 +3,7 @@
 //!
 //! Progress goes to standard error, the table with the bars to standard output.
 
+mod audited;
 mod fill;
 mod ingest;
 mod lists;
@@ -60,13 +61,14 @@ async fn measure(args: &Args, url: &Secret<String>) -> Result<Table> {
     rotation::measure(url, &mut table).await?;
     fill::fill(url, args.rows).await?;
     lists::measure(&store, args, &mut table).await?;
+    audited::measure(&store, &mut table).await?;
     Ok(table)
 }
 
 async fn connect(url: &Secret<String>) -> Result<Full> {
     let options = ConnectOptions {
         url: url.clone(),
-        connections_max: 4,
+        connections_max: 10,
         keyring: Keyring::empty(),
         rng: SystemRng::shared(),
         clock: SystemClock::shared(),

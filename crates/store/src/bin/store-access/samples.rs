@@ -5,6 +5,8 @@
 mod ai;
 #[path = "samples/audit_chain.rs"]
 mod audit_chain;
+#[path = "samples/connection_logs.rs"]
+mod connection_logs;
 #[path = "samples/crypto_keys.rs"]
 mod crypto_keys;
 #[path = "samples/licenses.rs"]
@@ -111,6 +113,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     deployment(visitor);
     audit_chain::visit(visitor);
     ai::visit(visitor);
+    connection_logs::visit(visitor);
     crypto_keys::visit(visitor);
     purge::visit(visitor);
     people::visit(visitor);
@@ -148,7 +151,8 @@ fn users(v: &mut impl Visitor) {
         UpdateRoles { id: USER, roles, now: NOW },
         Refusal::Row(Action::Assign, Resource::AssignRole),
     );
-    v.visit(UpdatePasswordHash { id: USER, hashed_password: String::new() }, Refusal::Inputs);
+    let (known, new) = (String::new(), "$".to_owned());
+    v.visit(UpdatePasswordHash { id: USER, known, new }, Refusal::Inputs);
     v.visit(UpdateLastSeen { id: USER, now: NOW }, Refusal::Inputs);
     v.visit(GetAuthorization { id: USER }, Refusal::Inputs);
 }

@@ -1,6 +1,7 @@
 use store::purge::{
-    DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens, DeleteOldInterceptions,
-    DeleteOldTelemetryLocks, DeleteStaleReplicas, DeleteUnseenProvisioners, DropOldMonths,
+    DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens, DeleteOldConnectionLogs,
+    DeleteOldInterceptions, DeleteOldTelemetryLocks, DeleteStaleReplicas, DeleteUnseenProvisioners,
+    DropOldMonths, MeasureTables,
 };
 
 use super::{NOW, Refusal, Visitor};
@@ -10,6 +11,8 @@ pub(super) fn visit(v: &mut impl Visitor) {
     v.visit(DropOldMonths { before }, Refusal::Inputs);
     v.visit(DeleteOldInterceptions { before, limit }, Refusal::Inputs);
     v.visit(DeleteExpiredApiKeys { before, limit }, Refusal::Inputs);
+    v.visit(DeleteOldConnectionLogs { before, limit }, Refusal::Inputs);
+    v.visit(MeasureTables, Refusal::Inputs);
     v.visit(DeleteExpiredCodes { before, limit }, Refusal::Inputs);
     v.visit(DeleteExpiredTokens { before, limit }, Refusal::Inputs);
     v.visit(DeleteUnseenProvisioners { before, limit }, Refusal::Inputs);
