@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 use axum::extract::RawQuery;
 use rbac::{Action, Object, Resource};
-use stdx::ids::OrganizationId;
+use stdx::ids::{AuditId, OrganizationId};
 use store::audit_logs::{
     AuditLog, CountAuditLogs, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
 };
@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
-use crate::paging::{COUNT_CAP, Window};
+use crate::paging::{COUNT_CAP, Page, unknown_cursor};
 use crate::routes::Routes;
 
 pub(crate) fn routes() -> Routes {
@@ -37,6 +37,7 @@ pub(crate) fn routes() -> Routes {
     params(
         ("q" = Option<String>, Query, description = "Keys: `resource_type` (also the free term), `resource_id`, `resource_target`, `action`, `username`, `email`, `date_from`, `date_to`, `organization`, `build_reason`, `request_id`"),
         ("limit" = Option<i64>, Query, description = "Default 100, at most 1000"),
+        ("after_id" = Option<uuid::Uuid>, Query, description = "Last row of the page before; excludes `offset`"),
         ("offset" = Option<i64>, Query, description = "Rows to skip"),
     ),
     responses(
@@ -50,7 +51,7 @@ async fn list_audit_logs(
     RawQuery(query): RawQuery,
 ) -> ApiResult<Json<sdk::AuditLogResponse>> {
     allowed(&cx)?;
-    let page = Window::read(query.as_deref())?;
+    let page = Page::of_log(query.as_deref())?;
     let filter = filter::resolve(&cx, &page.q).await?;
     let (count, logs, around) = cx
         .tx(TxOptions::snapshot("list_audit_logs"), async |tx| {
@@ -59,9 +60,13 @@ async fn list_audit_logs(
             if count == 0 {
                 return Ok::<_, ApiError>((0, Vec::new(), Around::default()));
             }
-            let list =
-                ListAuditLogs { filter: filter.clone(), offset: page.offset, limit: page.limit };
-            let logs = tx.run(list).await?;
+            let list = ListAuditLogs {
+                filter: filter.clone(),
+                after: page.after.map(AuditId::new),
+                offset: page.offset,
+                limit: page.limit,
+            };
+            let logs = tx.run(list).await?.ok_or_else(unknown_cursor)?;
             let around = Around::of(tx, logs.iter().map(|(log, _)| log)).await?;
             Ok((count, logs, around))
         })

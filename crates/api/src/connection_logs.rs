@@ -8,7 +8,7 @@ mod wire;
 
 use axum::extract::RawQuery;
 use rbac::{Action, Object, Resource};
-use stdx::ids::OrganizationId;
+use stdx::ids::{ConnectionLogId, OrganizationId};
 use store::connection_logs::{CountConnectionLogs, ListConnectionLogs};
 use store::organizations::ListByIds;
 use store::{Denial, Error, TxOptions};
@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
-use crate::paging::{COUNT_CAP, Window};
+use crate::paging::{COUNT_CAP, Page, unknown_cursor};
 use crate::routes::Routes;
 
 pub(crate) fn routes() -> Routes {
@@ -30,6 +30,7 @@ pub(crate) fn routes() -> Routes {
     params(
         ("q" = Option<String>, Query, description = "Keys: `organization`, `workspace_owner`, `workspace_owner_email`, `type`, `username`, `user_email`, `connected_after`, `connected_before`, `workspace_id`, `connection_id`, `status`"),
         ("limit" = Option<i64>, Query, description = "Default 100, at most 1000"),
+        ("after_id" = Option<uuid::Uuid>, Query, description = "Last row of the page before; excludes `offset`"),
         ("offset" = Option<i64>, Query, description = "Rows to skip"),
     ),
     responses(
@@ -43,7 +44,7 @@ async fn list_connection_logs(
     RawQuery(query): RawQuery,
 ) -> ApiResult<Json<sdk::ConnectionLogResponse>> {
     allowed(&cx)?;
-    let page = Window::read(query.as_deref())?;
+    let page = Page::of_log(query.as_deref())?;
     let filter = filter::resolve(&cx, &page.q).await?;
     let (count, listed, organizations) = cx
         .tx(TxOptions::snapshot("list_connection_logs"), async |tx| {
@@ -52,8 +53,13 @@ async fn list_connection_logs(
             if count == 0 {
                 return Ok::<_, ApiError>((0, Vec::new(), Vec::new()));
             }
-            let (filter, offset, limit) = (filter.clone(), page.offset, page.limit);
-            let listed = tx.run(ListConnectionLogs { filter, offset, limit }).await?;
+            let list = ListConnectionLogs {
+                filter: filter.clone(),
+                after: page.after.map(ConnectionLogId::new),
+                offset: page.offset,
+                limit: page.limit,
+            };
+            let listed = tx.run(list).await?.ok_or_else(unknown_cursor)?;
             let mut ids: Vec<OrganizationId> =
                 listed.iter().map(|one| one.log.organization_id.0).collect();
             ids.sort_unstable();

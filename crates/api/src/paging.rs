@@ -60,19 +60,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Reads `q`, `limit` and `offset`, for lists that name their own limit.
-    pub(crate) fn read(raw: Option<&str>) -> ApiResult<Self> {
-        let mut given = params(raw);
-        let window = Self {
-            q: given.text("q").unwrap_or_default(),
-            limit: given.number("limit").unwrap_or(0),
-            offset: given.number("offset").unwrap_or(0),
-        };
-        given.finish_lenient(INVALID)?;
-        Ok(window)
-    }
-
-    /// The same with limits that the caller must keep.
+    /// Reads `q`, `limit` and `offset`, with limits that the caller must keep.
     pub(crate) fn within(limits: Limits, raw: Option<&str>) -> ApiResult<Self> {
         let page = Page::<String>::read(limits, raw, |_| None)?;
         Ok(Self { q: page.q, limit: page.limit, offset: page.offset })
@@ -106,13 +94,31 @@ impl<C> Page<C> {
         let offset = given.number("offset").unwrap_or(0);
         let after = cursor(&mut given);
         given.finish_lenient(INVALID)?;
-        let limit = limits.check(limit)?;
-        if let Some((name, _)) = &after
-            && offset != 0
-        {
-            return Err(both(name, "offset"));
+        Self { q, limit: limits.check(limit)?, offset, after: None }.after(after)
+    }
+
+    fn after(self, cursor: Option<(&'static str, C)>) -> ApiResult<Self> {
+        match cursor {
+            Some((name, _)) if self.offset != 0 => Err(both(name, "offset")),
+            cursor => Ok(Self { after: cursor.map(|(_, cursor)| cursor), ..self }),
         }
-        Ok(Self { q, limit, offset, after: after.map(|(_, cursor)| cursor) })
+    }
+}
+
+impl Page<uuid::Uuid> {
+    /// Reads `q`, `limit`, `offset` and `after_id` for a log, which has its own limit: 0 stands for the usual one, and
+    /// who asks for too much gets the most.
+    pub(crate) fn of_log(raw: Option<&str>) -> ApiResult<Self> {
+        let mut given = params(raw);
+        let page = Self {
+            q: given.text("q").unwrap_or_default(),
+            limit: given.number("limit").unwrap_or(0),
+            offset: given.number("offset").unwrap_or(0),
+            after: None,
+        };
+        let after = given.uuid("after_id");
+        given.finish_lenient(INVALID)?;
+        page.after(after.map(|id| ("after_id", id)))
     }
 }
 
@@ -191,6 +197,11 @@ mod tests {
             body.detail,
             "Cannot use both after_id and offset pagination in the same request."
         );
+        let body = refusal(Page::of_log(Some(&format!("after_id={id}&offset=1"))));
+        assert_eq!(
+            body.detail,
+            "Cannot use both after_id and offset pagination in the same request."
+        );
         let body =
             refusal(Between::read(Limits::THREADS, Some(&format!("after_id={id}&before_id={id}"))));
         assert_eq!(
@@ -217,8 +228,10 @@ mod tests {
         assert_eq!((found.limit, found.after), (100, Some(id)));
         assert_eq!(page("").unwrap().limit, 100);
         assert_eq!(page("limit=&offset=").unwrap().limit, 100);
-        let found = Window::read(None).unwrap();
-        assert_eq!(found, Window { q: String::new(), limit: 0, offset: 0 });
+        let found = Page::of_log(None).unwrap();
+        assert_eq!(found, Page { q: String::new(), limit: 0, offset: 0, after: None });
+        let found = Page::of_log(Some(&format!("after_id={id}&limit=5"))).unwrap();
+        assert_eq!((found.limit, found.after), (5, Some(id)));
         let found = Window::within(Limits::RECORDS, Some("offset=2")).unwrap();
         assert_eq!(found, Window { q: String::new(), limit: 100, offset: 2 });
         let found = Between::read(Limits::THREADS, Some(&format!("before_id={id}"))).unwrap();

@@ -11,10 +11,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::query::{Access, Db, Fut, Permit, Query, check};
-use crate::rows::Terms;
+use crate::rows::{Rows, Terms};
 use crate::schema::{ai_providers, audit_logs, users};
 use crate::users::{User, lower};
-use crate::{Pk, audit_chain};
+use crate::{Error, Pk, audit_chain};
 
 /// Rows of a page when the caller names no number.
 pub const PAGE_DEFAULT: i64 = 100;
@@ -154,6 +154,8 @@ impl Filter {
 pub struct ListAuditLogs {
     /// Which.
     pub filter: Filter,
+    /// Only what comes after this one. Excludes `offset`.
+    pub after: Option<AuditId>,
     /// Rows to skip.
     pub offset: i64,
     /// 0 = [`PAGE_DEFAULT`]; at most [`PAGE_MAX`].
@@ -162,7 +164,8 @@ pub struct ListAuditLogs {
 
 impl Query for ListAuditLogs {
     const NAME: &'static str = "audit_logs.list_audit_logs";
-    type Out = Vec<(AuditLog, Option<User>)>;
+    /// `None`: the row named by `after` does not exist or may not be read.
+    type Out = Option<Vec<(AuditLog, Option<User>)>>;
 
     fn access(&self) -> Access<Self> {
         Access::Rows(Resource::AuditLog, Action::Read)
@@ -178,6 +181,13 @@ impl Query for ListAuditLogs {
                 .limit(limit)
                 .select(AuditLog::as_select())
                 .into_boxed();
+            if let Some(after) = self.after {
+                let Some(time) = cursor(db, after, &rows).await? else { return Ok(None) };
+                // The first half is where the index begins to be read.
+                query = query
+                    .filter(audit_logs::time.le(time))
+                    .filter(audit_logs::time.lt(time).or(audit_logs::id.lt(Pk(after))));
+            }
             for condition in rows.condition(&TERMS).into_iter().chain(self.filter.conditions()) {
                 query = query.filter(condition);
             }
@@ -191,9 +201,24 @@ impl Query for ListAuditLogs {
                 .load(db.conn())
                 .await?;
             let named = |log: &AuditLog| people.iter().find(|user| user.id == log.user_id).cloned();
-            Ok(logs.into_iter().map(|log| (log.clone(), named(&log))).collect())
+            Ok(Some(logs.into_iter().map(|log| (log.clone(), named(&log))).collect()))
         })
     }
+}
+
+async fn cursor(
+    db: &mut Db<'_>,
+    after: AuditId,
+    rows: &Rows,
+) -> Result<Option<OffsetDateTime>, Error> {
+    let mut query = audit_logs::table
+        .filter(audit_logs::id.eq(Pk(after)))
+        .select(audit_logs::time)
+        .into_boxed();
+    if let Some(readable) = rows.condition(&TERMS) {
+        query = query.filter(readable);
+    }
+    Ok(query.first(db.conn()).await.optional()?)
 }
 
 /// How many rows match, counted no further than `cap + 1`.

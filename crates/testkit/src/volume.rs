@@ -38,6 +38,12 @@ pub fn organization(number: u32) -> String {
     format!("c0000000-0000-4000-8000-{number:012x}")
 }
 
+/// The audit row with this number, as text.
+#[must_use]
+pub fn audit_log(number: u32) -> String {
+    format!("a0000000-0000-4000-8000-{number:012x}")
+}
+
 /// What other users and organizations have as identifiers, as an expression.
 fn id(kind: char, number: &str) -> String {
     format!("('{kind}0000000-0000-4000-8000-' || lpad(to_hex({number}), 12, '0'))::uuid")

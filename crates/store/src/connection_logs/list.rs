@@ -2,17 +2,17 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Resource};
-use stdx::ids::{OrganizationId, UserId, WorkspaceId};
+use stdx::ids::{ConnectionLogId, OrganizationId, UserId, WorkspaceId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::ConnectionLog;
-use crate::Pk;
 use crate::audit_logs::{PAGE_DEFAULT, PAGE_MAX};
 use crate::query::{Access, Db, Fut, Permit, Query};
-use crate::rows::Terms;
+use crate::rows::{Rows, Terms};
 use crate::schema::{connection_logs, users};
 use crate::users::{User, lower};
+use crate::{Error, Pk};
 
 /// Whether a connection has ended. Neither is known of web connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,8 @@ pub struct ListedConnection {
 pub struct ListConnectionLogs {
     /// Which.
     pub filter: Filter,
+    /// Only what comes after this one. Excludes `offset`.
+    pub after: Option<ConnectionLogId>,
     /// Rows to skip.
     pub offset: i64,
     /// 0 = 100; at most 1,000.
@@ -141,7 +143,8 @@ pub struct ListConnectionLogs {
 
 impl Query for ListConnectionLogs {
     const NAME: &'static str = "connection_logs.list_connection_logs";
-    type Out = Vec<ListedConnection>;
+    /// `None`: the row named by `after` does not exist or may not be read.
+    type Out = Option<Vec<ListedConnection>>;
 
     fn access(&self) -> Access<Self> {
         Access::Rows(Resource::ConnectionLog, Action::Read)
@@ -157,6 +160,13 @@ impl Query for ListConnectionLogs {
                 .limit(limit)
                 .select(ConnectionLog::as_select())
                 .into_boxed();
+            if let Some(after) = self.after {
+                let Some(time) = cursor(db, after, &rows).await? else { return Ok(None) };
+                // The first half is where the index begins to be read.
+                query = query.filter(connection_logs::connect_time.le(time)).filter(
+                    connection_logs::connect_time.lt(time).or(connection_logs::id.lt(Pk(after))),
+                );
+            }
             for condition in rows.condition(&TERMS).into_iter().chain(self.filter.conditions()) {
                 query = query.filter(condition);
             }
@@ -182,9 +192,24 @@ impl Query for ListConnectionLogs {
                 user: log.user_id.and_then(find).cloned(),
                 log,
             });
-            Ok(listed.collect())
+            Ok(Some(listed.collect()))
         })
     }
+}
+
+async fn cursor(
+    db: &mut Db<'_>,
+    after: ConnectionLogId,
+    rows: &Rows,
+) -> Result<Option<OffsetDateTime>, Error> {
+    let mut query = connection_logs::table
+        .filter(connection_logs::id.eq(Pk(after)))
+        .select(connection_logs::connect_time)
+        .into_boxed();
+    if let Some(readable) = rows.condition(&TERMS) {
+        query = query.filter(readable);
+    }
+    Ok(query.first(db.conn()).await.optional()?)
 }
 
 /// How many rows match, counted no further than `cap + 1`.

@@ -158,12 +158,11 @@ impl Query for ListInterceptions {
                 .into_boxed();
             if let Some(after) = self.after {
                 let Some(started_at) = cursor(db, after, &rows).await? else { return Ok(None) };
-                query = query.filter(
-                    aibridge_interceptions::started_at.lt(started_at).or(
-                        aibridge_interceptions::started_at
-                            .eq(started_at)
-                            .and(aibridge_interceptions::id.lt(Pk(after))),
-                    ),
+                // The first half is where the index begins to be read.
+                query = query.filter(aibridge_interceptions::started_at.le(started_at)).filter(
+                    aibridge_interceptions::started_at
+                        .lt(started_at)
+                        .or(aibridge_interceptions::id.lt(Pk(after))),
                 );
             }
             for condition in self.filter.conditions(&rows) {

@@ -80,8 +80,8 @@ async fn record(store: &Full, events: Vec<ConnectionEvent>) -> Recorded {
 }
 
 async fn all(store: &Full, filter: Filter) -> Vec<ConnectionLog> {
-    let list = ListConnectionLogs { filter: filter.clone(), offset: 0, limit: 0 };
-    let listed = store.run(Call::by(&owner()), list).await.unwrap();
+    let list = ListConnectionLogs { filter: filter.clone(), after: None, offset: 0, limit: 0 };
+    let listed = store.run(Call::by(&owner()), list).await.unwrap().unwrap();
     let count = CountConnectionLogs { filter, cap: 100 };
     let count = store.run(Call::by(&owner()), count).await.unwrap();
     assert_eq!(usize::try_from(count).unwrap(), listed.len(), "list and count agree");
@@ -196,14 +196,28 @@ async fn each_filter_narrows_and_auditors_see_their_organizations() {
         assert_eq!(ids(filter).await, wanted, "{name}");
     }
     for (org, sees) in [(ORG, 3), (OrganizationId::new(Uuid::from_u128(0x21)), 0)] {
-        let list = ListConnectionLogs { filter: none(), offset: 0, limit: 0 };
-        let listed = store.run(Call::by(&auditor(org)), list).await.unwrap();
+        let list = ListConnectionLogs { filter: none(), after: None, offset: 0, limit: 0 };
+        let listed = store.run(Call::by(&auditor(org)), list).await.unwrap().unwrap();
         assert_eq!(listed.len(), sees, "auditor of {org}");
         assert!(listed.iter().all(|listed| listed.workspace_owner == username));
     }
-    let page = ListConnectionLogs { filter: none(), offset: 1, limit: 1 };
-    let page = store.run(Call::by(&owner()), page).await.unwrap();
+    let page = ListConnectionLogs { filter: none(), after: None, offset: 1, limit: 1 };
+    let page = store.run(Call::by(&owner()), page).await.unwrap().unwrap();
     assert_eq!(page[0].log.connection_id, Some(Uuid::from_u128(2)));
+    let after = |id: ConnectionLogId| ListConnectionLogs {
+        filter: none(),
+        after: Some(id),
+        offset: 0,
+        limit: 0,
+    };
+    let rest = store.run(Call::by(&owner()), after(page[0].log.id.0)).await.unwrap().unwrap();
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0].log.connection_id, Some(Uuid::from_u128(1)));
+    let unknown = after(ConnectionLogId::new(Uuid::from_u128(404)));
+    assert_eq!(store.run(Call::by(&owner()), unknown).await.unwrap(), None);
+    let elsewhere = auditor(OrganizationId::new(Uuid::from_u128(0x21)));
+    let unseen = store.run(Call::by(&elsewhere), after(page[0].log.id.0)).await.unwrap();
+    assert_eq!(unseen, None, "a row that may not be read is no place to go on from");
 }
 
 fn auditor(org: OrganizationId) -> Arc<Subject> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rbac::{Catalog, Scope, Sharing, Subject, SubjectBuilder};
 use serde_json::Value;
-use stdx::ids::{OrganizationId, UserId};
+use stdx::ids::{AuditId, InterceptionId, OrganizationId, UserId};
 use store::audit_logs::{self, CountAuditLogs, ListAuditLogs};
 use store::interceptions::{
     self, CountInterceptions, CountSessions, GetSession, ListClients, ListInterceptions,
@@ -13,6 +13,8 @@ use store::interceptions::{
 use store::{Call, Full, Query, Store as _};
 use testkit::{TestDb, volume};
 use time::macros::datetime;
+
+use crate::scene::value;
 
 const ROWS: u32 = 1_000_000;
 /// More rows than that a page or a count with its cap need not look at.
@@ -122,6 +124,9 @@ async fn lists_look_at_few_of_a_million_rows() {
         db.sql(&volume::interceptions(0, ROWS)).await.unwrap()
     });
     db.sql("ANALYZE").await.unwrap();
+    let half =
+        "SELECT id FROM aibridge_interceptions WHERE client_session_id = 'session-500000' LIMIT 1";
+    let after = Some(InterceptionId::new(value(&db, half).await.parse().unwrap()));
     db.sql(EXPLAINED).await.unwrap();
     let store = db.store().await.unwrap();
     let mut watched = Watched { store, read: 0, faults: Vec::new(), db };
@@ -162,8 +167,11 @@ async fn lists_look_at_few_of_a_million_rows() {
         ("as an auditor of one organization", &auditor, none()),
         ("as somebody who may not", &member, none()),
     ];
+    let deep = AuditId::new(volume::audit_log(ROWS / 2).parse().unwrap());
+    let list = ListAuditLogs { filter: none(), after: Some(deep), offset: 0, limit: PAGE };
+    watched.see("after half of all", &owner, list).await;
     for (what, by, filter) in cases {
-        let list = ListAuditLogs { filter: filter.clone(), offset: 0, limit: PAGE };
+        let list = ListAuditLogs { filter: filter.clone(), after: None, offset: 0, limit: PAGE };
         watched.see(what, by, list).await;
         watched.see(what, by, CountAuditLogs { filter, cap: CAP }).await;
     }
@@ -186,6 +194,8 @@ async fn lists_look_at_few_of_a_million_rows() {
         watched.see(what, by, list).await;
         watched.see(what, by, CountSessions { filter, cap: CAP }).await;
     }
+    let list = ListInterceptions { filter: none(), after, offset: 0, limit: PAGE };
+    watched.see("after half of all", &owner, list).await;
     let session_id = "session-500000".to_owned();
     watched.see("one", &owner, GetSession { session_id }).await;
     let (prefix, offset, limit) = (String::new, 0, PAGE);

@@ -203,10 +203,11 @@ async fn the_auditor_writes_and_cannot_read() {
     assert_eq!(value(&db, "SELECT count(*) FROM audit_logs").await, "1");
     let list = store::audit_logs::ListAuditLogs {
         filter: store::audit_logs::Filter::default(),
+        after: None,
         offset: 0,
         limit: 0,
     };
-    assert_eq!(store.run(auditor, list).await.unwrap(), []);
+    assert_eq!(store.run(auditor, list).await.unwrap(), Some(Vec::new()));
     add_user(&store, 1, "alice").await;
     let forged = store.run(Call::by(&member(1)), InsertAuditLog(audit_log(2))).await;
     assert!(matches!(forged, Err(Error::Denied(_))), "{forged:?}");

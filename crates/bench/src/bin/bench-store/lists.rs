@@ -102,8 +102,8 @@ async fn audit(
         let page = || async {
             let by = Call::by(who);
             black_box(store.run(by, CountAuditLogs { filter: filter.clone(), cap: CAP }).await?);
-            let list = ListAuditLogs { filter: filter.clone(), offset, limit: PAGE };
-            Ok(store.run(by, list).await?.len())
+            let list = ListAuditLogs { filter: filter.clone(), after: None, offset, limit: PAGE };
+            Ok(store.run(by, list).await?.map_or(0, |page| page.len()))
         };
         tell(table, args, &format!("audit log {rows}: {name}"), BAR, page).await?;
     }

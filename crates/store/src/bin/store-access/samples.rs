@@ -398,7 +398,8 @@ fn audit(v: &mut impl Visitor) {
         request_id: Pk(RequestId::new(NEW)),
     };
     v.visit(InsertAuditLog(log), Refusal::Inputs);
-    v.visit(ListAuditLogs { filter: filter(), offset: 0, limit: 0 }, Refusal::Empty(Vec::is_empty));
+    let list = ListAuditLogs { filter: filter(), after: None, offset: 0, limit: 0 };
+    v.visit(list, Refusal::Empty(|page: &Option<Vec<_>>| page.as_ref().is_none_or(Vec::is_empty)));
     v.visit(CountAuditLogs { filter: filter(), cap: 100 }, Refusal::Empty(|count| *count == 0));
     v.visit(ListDeletedUsers { ids: vec![USER.uuid()] }, Refusal::Inputs);
     v.visit(ListDeletedProviders { ids: vec![PROVIDER.uuid()] }, Refusal::Inputs);

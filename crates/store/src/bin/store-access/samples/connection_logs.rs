@@ -21,9 +21,7 @@ pub(super) fn visit(v: &mut impl Visitor) {
     };
     v.visit(UpsertConnectionLogs(vec![event]), Refusal::Inputs);
     let filter = Filter::default();
-    v.visit(
-        ListConnectionLogs { filter: filter.clone(), offset: 0, limit: 0 },
-        Refusal::Empty(Vec::is_empty),
-    );
+    let list = ListConnectionLogs { filter: filter.clone(), after: None, offset: 0, limit: 0 };
+    v.visit(list, Refusal::Empty(|page: &Option<Vec<_>>| page.as_ref().is_none_or(Vec::is_empty)));
     v.visit(CountConnectionLogs { filter, cap: 10 }, Refusal::Empty(|count| *count == 0));
 }
