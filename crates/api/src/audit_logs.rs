@@ -8,14 +8,12 @@ mod filter;
 mod kinds;
 mod wire;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use axum::extract::RawQuery;
 use rbac::{Action, Object, Resource};
 use stdx::ids::{AuditId, OrganizationId};
-use store::audit_logs::{
-    AuditLog, CountAuditLogs, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
-};
+use store::audit_logs::{AuditLog, CountAuditLogs, ListAuditLogs, ListDeleted, Perishable};
 use store::organizations::{ListByIds, Organization};
 use store::{Denial, Error, Tx, TxOptions};
 use utoipa_axum::routes;
@@ -105,24 +103,20 @@ impl Around {
             logs.clone().map(|log| log.organization_id.0).filter(|id| !id.is_nil()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let of_kind = |kind: &str| -> Vec<Uuid> {
-            logs.clone()
-                .filter(|log| log.resource_type == kind)
-                .map(|log| log.resource_id)
-                .collect()
-        };
-        let (users, providers) = (of_kind("user"), of_kind("ai_provider"));
+        let mut perishable: BTreeMap<&str, (Perishable, Vec<Uuid>)> = BTreeMap::new();
+        for log in logs.clone() {
+            if let Some(kind) = Perishable::of(&log.resource_type) {
+                let (_, told) =
+                    perishable.entry(&log.resource_type).or_insert_with(|| (kind, Vec::new()));
+                told.push(log.resource_id);
+            }
+        }
         let mut around = Self::default();
         if !ids.is_empty() {
             around.organizations = tx.run(ListByIds { ids }).await?;
         }
-        if !users.is_empty() {
-            let gone = tx.run(ListDeletedUsers { ids: users }).await;
-            around.deleted.extend(if_allowed(gone)?);
-        }
-        if !providers.is_empty() {
-            let gone = tx.run(ListDeletedProviders { ids: providers }).await;
-            around.deleted.extend(if_allowed(gone)?);
+        for (kind, ids) in perishable.into_values() {
+            around.deleted.extend(if_allowed(tx.run(ListDeleted { kind, ids }).await)?);
         }
         Ok(around)
     }

@@ -2,13 +2,15 @@
 //!
 //! A mutating query yields a [`Change`]; [`write`] turns it into a row of the audit log in the same
 //! transaction, so that a change and its record happen together or not at all. What of a row is shown is
-//! declared once, in [`tables`]: every column is tracked, secret or ignored, and a column that is not listed
-//! does not compile.
+//! declared once, in [`tables`], by [`auditable!`]: every column is tracked, secret or ignored, and a column that is not
+//! listed does not compile. Rows of your own are declared in the same way.
 //!
 //! It knows nothing of HTTP; who did it, from where and with which answer comes in as a [`Context`].
 
 pub mod chain;
 mod connections;
+#[macro_use]
+mod declare;
 mod diff;
 pub mod tables;
 
@@ -23,7 +25,16 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use connections::ConnectionLogger;
+pub use declare::{Columns, Declared, Table};
 pub use diff::{Auditable, Field, Shown, diff};
+
+/// What [`auditable!`] needs where it is used.
+#[doc(hidden)]
+pub mod reexported {
+    pub use serde_json::json;
+    pub use stdx::ids::OrganizationId;
+    pub use uuid::Uuid;
+}
 
 /// Longest user agent that is kept, in bytes.
 const USER_AGENT_BYTES_MAX: usize = 256;
@@ -38,6 +49,9 @@ pub enum Action {
     Login,
     Logout,
     Register,
+    RequestPasswordReset,
+    Start,
+    Stop,
 }
 
 impl Action {
@@ -51,6 +65,9 @@ impl Action {
             Self::Login => "login",
             Self::Logout => "logout",
             Self::Register => "register",
+            Self::RequestPasswordReset => "request_password_reset",
+            Self::Start => "start",
+            Self::Stop => "stop",
         }
     }
 

@@ -13,18 +13,16 @@ use store::groups::{Group, GroupWithMembers};
 use store::licenses::License;
 use store::members::Member;
 use store::organizations::Organization;
+use store::own_provider_keys::OwnProviderKey;
+use store::provisioner_keys::ProvisionerKey;
 use store::user_secrets::{SecretInfo, UserSecret};
 use store::user_skills::UserSkill;
 use store::users::{LoginUser, User};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::declare::{Declared as _, Table};
 use crate::diff::{Auditable, Field, Shown};
-
-/// A type with its tracked, secret and ignored columns.
-pub type Table = (&'static str, Columns, Columns, Columns);
-/// Names of columns.
-pub type Columns = &'static [&'static str];
 
 /// The columns of each audited type.
 pub const TABLES: &[Table] = &[
@@ -44,55 +42,9 @@ pub const TABLES: &[Table] = &[
     BudgetOverride::TABLE,
     Seat::TABLE,
     License::TABLE,
+    OwnProviderKey::TABLE,
+    ProvisionerKey::TABLE,
 ];
-
-trait Declared {
-    const TABLE: Table;
-}
-
-macro_rules! auditable {
-    (
-        $row:ident as $kind:literal {
-            id: $id:expr, target: $target:expr, organization: $organization:expr,
-            track: [$($track:ident => $value:expr),* $(,)?],
-            secret: [$($secret:ident => $text:expr),* $(,)?],
-            ignore: [$($ignore:ident),* $(,)?] $(,)?
-        }
-    ) => {
-        impl Auditable for $row {
-            const RESOURCE_TYPE: &'static str = $kind;
-
-            fn id(&self) -> Uuid {
-                let find: fn(&Self) -> Uuid = $id;
-                find(self)
-            }
-
-            fn target(&self) -> String {
-                let find: fn(&Self) -> String = $target;
-                find(self)
-            }
-
-            fn organization(&self) -> OrganizationId {
-                let find: fn(&Self) -> OrganizationId = $organization;
-                find(self)
-            }
-
-            fn fields(&self) -> Vec<Field<'_>> {
-                // No `..`: a new column must join one of the lists.
-                let Self { $($track,)* $($secret,)* $($ignore: _,)* } = self;
-                vec![
-                    $(Field { name: stringify!($track), shown: Shown::Tracked({ let $track = $track; json!($value) }) },)*
-                    $(Field { name: stringify!($secret), shown: Shown::Secret({ let $secret = $secret; $text }) },)*
-                ]
-            }
-        }
-
-        impl Declared for $row {
-            const TABLE: Table =
-                ($kind, &[$(stringify!($track)),*], &[$(stringify!($secret)),*], &[$(stringify!($ignore)),*]);
-        }
-    };
-}
 
 auditable! {
     User as "user" {
@@ -193,6 +145,29 @@ auditable! {
         track: [id => id, provider_id => provider_id],
         secret: [api_key => Some(api_key.expose().as_str())],
         ignore: [fault, created_at],
+    }
+}
+
+auditable! {
+    OwnProviderKey as "user_ai_provider_key" {
+        id: |key| key.id,
+        target: |key| key.provider_id.to_string(),
+        organization: |_| OrganizationId::nil(),
+        track: [id => id, user_id => user_id, provider_id => provider_id],
+        secret: [api_key => Some(api_key.expose().as_str())],
+        ignore: [fault, created_at, updated_at],
+    }
+}
+
+auditable! {
+    ProvisionerKey as "provisioner_key" {
+        id: |key| key.id.0.uuid(),
+        target: |key| key.name.clone(),
+        organization: |key| key.organization_id.0,
+        track: [id => id.0, name => name, tags => tags],
+        // Keys are made and removed, never changed: that there is a hash is all that a diff can tell.
+        secret: [hashed_secret => (!hashed_secret.is_empty()).then_some("set")],
+        ignore: [organization_id, created_at],
     }
 }
 

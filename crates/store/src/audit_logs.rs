@@ -1,5 +1,7 @@
 //! Who changed what.
 
+mod deleted;
+
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
@@ -12,9 +14,11 @@ use uuid::Uuid;
 
 use crate::query::{Access, Db, Fut, Permit, Query, check};
 use crate::rows::{Rows, Terms};
-use crate::schema::{ai_providers, audit_logs, users};
+use crate::schema::{audit_logs, users};
 use crate::users::{User, lower};
 use crate::{Error, Pk, audit_chain};
+
+pub use deleted::{ListDeleted, Perishable};
 
 /// Rows of a page when the caller names no number.
 pub const PAGE_DEFAULT: i64 = 100;
@@ -254,64 +258,4 @@ impl Query for CountAuditLogs {
     }
 }
 
-/// Which of these users are deleted.
-#[derive(Debug)]
-pub struct ListDeletedUsers {
-    /// To be looked at.
-    pub ids: Vec<Uuid>,
-}
-
-impl Query for ListDeletedUsers {
-    const NAME: &'static str = "audit_logs.list_deleted_users";
-    type Out = Vec<Uuid>;
-
-    fn access(&self) -> Access<Self> {
-        Access::Before(vec![check(Action::Read, Object::new(Resource::User))])
-    }
-
-    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Vec<Uuid>> {
-        Box::pin(async move {
-            Ok(users::table
-                .filter(users::id.eq_any(&self.ids))
-                .filter(users::deleted)
-                .select(users::id)
-                .load(db.conn())
-                .await?)
-        })
-    }
-}
-
-/// Which of these AI providers are deleted.
-#[derive(Debug)]
-pub struct ListDeletedProviders {
-    /// To be looked at.
-    pub ids: Vec<Uuid>,
-}
-
-impl Query for ListDeletedProviders {
-    const NAME: &'static str = "audit_logs.list_deleted_providers";
-    type Out = Vec<Uuid>;
-
-    fn access(&self) -> Access<Self> {
-        Access::Before(vec![check(Action::Read, Object::new(Resource::AiProvider))])
-    }
-
-    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Vec<Uuid>> {
-        Box::pin(async move {
-            Ok(ai_providers::table
-                .filter(ai_providers::id.eq_any(&self.ids))
-                .filter(ai_providers::deleted)
-                .select(ai_providers::id)
-                .load(db.conn())
-                .await?)
-        })
-    }
-}
-
-crate::queries![
-    InsertAuditLog,
-    ListAuditLogs,
-    CountAuditLogs,
-    ListDeletedUsers,
-    ListDeletedProviders,
-];
+crate::queries![InsertAuditLog, ListAuditLogs, CountAuditLogs, ListDeleted,];

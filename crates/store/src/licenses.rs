@@ -1,5 +1,7 @@
 //! Licences, signed by who sells them. They belong to the deployment: who may read one may read all.
 
+use std::fmt;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Object, Resource};
@@ -16,7 +18,7 @@ const LIST_MAX: i64 = 1_000;
 const ANY: Object<'static> = Object::new(Resource::License);
 
 /// A row of `licenses`. The database gives the number.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[derive(Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = licenses, check_for_backend(diesel::pg::Pg))]
 #[expect(missing_docs, reason = "columns, documented by the schema")]
 pub struct License {
@@ -27,8 +29,18 @@ pub struct License {
     pub exp: OffsetDateTime,
 }
 
+/// The signed text opens features for whoever has it.
+impl fmt::Debug for License {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("License")
+            .field("id", &self.id)
+            .field("uuid", &self.uuid)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Stores a licence whose signature and claims the caller has checked. A text is stored once only.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct InsertLicense {
     /// The claim that tells licences apart, or a new identifier.
     pub uuid: Uuid,
@@ -38,6 +50,12 @@ pub struct InsertLicense {
     pub jwt: String,
     /// The claim of that name: when it ends.
     pub exp: OffsetDateTime,
+}
+
+impl fmt::Debug for InsertLicense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InsertLicense").field("uuid", &self.uuid).finish_non_exhaustive()
+    }
 }
 
 impl Query for InsertLicense {

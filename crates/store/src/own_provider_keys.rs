@@ -24,7 +24,10 @@ pub struct OwnProviderKey {
     pub id: Uuid,
     pub user_id: UserId,
     pub provider_id: ProviderId,
+    /// Empty if it cannot be opened.
     pub api_key: Secret<String>,
+    /// Why it cannot be opened.
+    pub fault: Option<String>,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
 }
@@ -44,14 +47,29 @@ struct Row {
 impl Row {
     fn open(self, keys: Keys<'_>) -> Result<OwnProviderKey, Error> {
         let key = self.api_key_key_id.as_deref();
-        Ok(OwnProviderKey {
+        let api_key = keys.open(OWN_PROVIDER_KEY, self.id, &self.api_key, key)?;
+        Ok(self.with(api_key, None))
+    }
+
+    /// A key that cannot be opened is listed, replaced and deleted without its text.
+    fn show(self, keys: Keys<'_>) -> OwnProviderKey {
+        let key = self.api_key_key_id.as_deref();
+        match keys.open(OWN_PROVIDER_KEY, self.id, &self.api_key, key) {
+            Ok(api_key) => self.with(api_key, None),
+            Err(error) => self.with(Secret::default(), Some(stdx::chain(&error).to_string())),
+        }
+    }
+
+    fn with(self, api_key: Secret<String>, fault: Option<String>) -> OwnProviderKey {
+        OwnProviderKey {
             id: self.id,
             user_id: self.user_id.0,
             provider_id: self.ai_provider_id.0,
-            api_key: keys.open(OWN_PROVIDER_KEY, self.id, &self.api_key, key)?,
+            api_key,
+            fault,
             created_at: self.created_at,
             updated_at: self.updated_at,
-        })
+        }
     }
 }
 
@@ -109,7 +127,7 @@ impl Query for ListOwnKeys {
                 .select(Row::as_select())
                 .load(db.conn())
                 .await?;
-            rows.into_iter().map(|row| row.open(db.keys())).collect()
+            Ok(rows.into_iter().map(|row| row.show(db.keys())).collect())
         })
     }
 }
@@ -131,26 +149,26 @@ pub struct UpsertOwnKey {
 
 impl Query for UpsertOwnKey {
     const NAME: &'static str = "own_provider_keys.upsert_own_key";
-    type Out = OwnProviderKey;
+    type Out = Change<OwnProviderKey>;
     const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::UpdatePersonal, users::object(self.user_id))])
     }
 
-    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, OwnProviderKey> {
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Self::Out> {
         use user_ai_provider_keys as k;
         Box::pin(async move {
             // The value is sealed for its row, so the row has to be known first.
-            let there: Option<Uuid> = k::table
+            let there: Option<Row> = k::table
                 .filter(k::user_id.eq(Pk(self.user_id)))
                 .filter(k::ai_provider_id.eq(Pk(self.provider_id)))
-                .select(k::id)
+                .select(Row::as_select())
                 .for_update()
                 .first(db.conn())
                 .await
                 .optional()?;
-            let id = there.unwrap_or(self.id);
+            let id = there.as_ref().map_or(self.id, |row| row.id);
             let sealed = db.keys().seal(OWN_PROVIDER_KEY, id, &self.api_key)?;
             let (value, key) = (k::api_key.eq(&sealed.value), k::api_key_key_id.eq(&sealed.key_id));
             let row: Row = if there.is_some() {
@@ -174,7 +192,8 @@ impl Query for UpsertOwnKey {
                     .get_result(db.conn())
                     .await?
             };
-            row.open(db.keys())
+            let old = there.map(|row| row.show(db.keys()));
+            Ok(Change { old, new: Some(row.open(db.keys())?) })
         })
     }
 }
@@ -190,22 +209,21 @@ pub struct DeleteOwnKey {
 
 impl Query for DeleteOwnKey {
     const NAME: &'static str = "own_provider_keys.delete_own_key";
-    type Out = Change<Uuid>;
+    type Out = Change<OwnProviderKey>;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::UpdatePersonal, users::object(self.user_id))])
     }
 
-    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<Uuid>> {
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<OwnProviderKey>> {
         Box::pin(async move {
-            // Without opening it: what cannot be opened can be removed.
-            let gone = diesel::delete(user_ai_provider_keys::table)
+            let gone: Row = diesel::delete(user_ai_provider_keys::table)
                 .filter(user_ai_provider_keys::user_id.eq(Pk(self.user_id)))
                 .filter(user_ai_provider_keys::ai_provider_id.eq(Pk(self.provider_id)))
-                .returning(user_ai_provider_keys::id)
+                .returning(Row::as_returning())
                 .get_result(db.conn())
                 .await?;
-            Ok(Change::deleted(gone))
+            Ok(Change::deleted(gone.show(db.keys())))
         })
     }
 }

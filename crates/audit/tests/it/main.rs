@@ -1,6 +1,8 @@
-//! The verifier against chains that were tampered with, and the writer of connections against a real database.
+//! The verifier against chains that were tampered with, rows with secrets in them, and the writer of connections against
+//! a real database.
 
 #![cfg(test)]
 
 mod chain;
 mod connections;
+mod secrets;

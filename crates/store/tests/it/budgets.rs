@@ -399,8 +399,15 @@ async fn a_key_of_ones_own_is_sealed_replaced_and_seen_by_its_owner_alone() {
     };
     let (get, list) =
         (|| GetOwnKey { user_id: user_id(1), provider_id }, || ListOwnKeys { user_id: user_id(1) });
-    store.run(by, upsert(1, "sk-first")).await.unwrap();
-    assert_eq!(store.run(by, upsert(2, "sk-second")).await.unwrap().id, Uuid::from_u128(1));
+    let made = store.run(by, upsert(1, "sk-first")).await.unwrap();
+    assert!(made.old.is_none());
+    let replaced = store.run(by, upsert(2, "sk-second")).await.unwrap();
+    let (old, new) = (replaced.old.unwrap(), replaced.new.unwrap());
+    assert_eq!((old.id, new.id), (Uuid::from_u128(1), Uuid::from_u128(1)));
+    assert_eq!(
+        (old.api_key.expose().as_str(), new.api_key.expose().as_str()),
+        ("sk-first", "sk-second")
+    );
     assert_eq!(store.run(by, get()).await.unwrap().api_key.expose(), "sk-second");
     assert_eq!(store.run(by, list()).await.unwrap().len(), 1);
     let stored = value(&db, "SELECT api_key FROM user_ai_provider_keys").await;
@@ -413,8 +420,14 @@ async fn a_key_of_ones_own_is_sealed_replaced_and_seen_by_its_owner_alone() {
     ] {
         assert!(matches!(refused, Err(Error::Denied(_))), "{refused:?}");
     }
+    // What cannot be opened fails what needs it, is listed with the reason, and can be removed.
+    db.sql("UPDATE user_ai_provider_keys SET api_key = 'v1:broken'").await.unwrap();
+    assert!(matches!(store.run(by, get()).await, Err(Error::Keyring { .. })));
+    let listed = store.run(by, list()).await.unwrap();
+    assert!(listed[0].fault.is_some() && listed[0].api_key.expose().is_empty());
     let delete = || DeleteOwnKey { user_id: user_id(1), provider_id };
-    store.run(by, delete()).await.unwrap();
+    let deleted = store.run(by, delete()).await.unwrap();
+    assert_eq!(deleted.old.unwrap().id, Uuid::from_u128(1));
     let gone = store.run(by, delete()).await;
     assert!(matches!(gone, Err(Error::NotFound)), "{gone:?}");
 }

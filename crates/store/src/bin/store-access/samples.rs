@@ -38,7 +38,7 @@ use store::api_keys::{
     TouchApiKey,
 };
 use store::audit_logs::{
-    AuditLog, CountAuditLogs, InsertAuditLog, ListAuditLogs, ListDeletedProviders, ListDeletedUsers,
+    AuditLog, CountAuditLogs, InsertAuditLog, ListAuditLogs, ListDeleted, Perishable,
 };
 use store::custom_roles::{DeleteCustomRole, InsertCustomRole, ListCustomRoles, UpdateCustomRole};
 use store::gateway_keys::{
@@ -401,8 +401,8 @@ fn audit(v: &mut impl Visitor) {
     let list = ListAuditLogs { filter: filter(), after: None, offset: 0, limit: 0 };
     v.visit(list, Refusal::Empty(|page: &Option<Vec<_>>| page.as_ref().is_none_or(Vec::is_empty)));
     v.visit(CountAuditLogs { filter: filter(), cap: 100 }, Refusal::Empty(|count| *count == 0));
-    v.visit(ListDeletedUsers { ids: vec![USER.uuid()] }, Refusal::Inputs);
-    v.visit(ListDeletedProviders { ids: vec![PROVIDER.uuid()] }, Refusal::Inputs);
+    let deleted = ListDeleted { kind: Perishable::User, ids: vec![USER.uuid()] };
+    v.visit(deleted, Refusal::Inputs);
 }
 
 fn deployment(v: &mut impl Visitor) {
