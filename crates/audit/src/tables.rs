@@ -6,6 +6,7 @@ use store::ai_budgets::{BudgetOverride, GroupBudget};
 use store::ai_providers::{Provider, ProviderKey};
 use store::ai_seats::Seat;
 use store::api_keys::ApiKey;
+use store::chats::Chat;
 use store::custom_roles::CustomRole;
 use store::gateway_keys::HashedGatewayKey;
 use store::git_ssh_keys::GitSshKey;
@@ -42,9 +43,12 @@ pub const TABLES: &[Table] = &[
     BudgetOverride::TABLE,
     Seat::TABLE,
     License::TABLE,
+    Chat::TABLE,
     OwnProviderKey::TABLE,
     ProvisionerKey::TABLE,
 ];
+
+mod chats;
 
 auditable! {
     User as "user" {

@@ -114,6 +114,16 @@ ids! {
     UserSkillId;
     /// One key by which provisioner daemons identify themselves.
     ProvisionerKeyId;
+    /// A provisioner daemon that was seen.
+    ProvisionerDaemonId;
+    /// A server of this deployment.
+    ReplicaId;
+    /// A conversation with an agent.
+    ChatId;
+    /// A model that chats may use.
+    ChatModelId;
+    /// An MCP server that the deployment offers to its agents.
+    McpServerId;
     /// One row of the log of connections.
     ConnectionLogId;
     /// A workspace.

@@ -28,21 +28,25 @@ macro_rules! swept {
 mod columns;
 mod compare;
 mod ingest;
+mod lineage;
 mod links;
 mod list;
 mod names;
 mod rows;
 mod sessions;
+mod summarize;
 mod sweep;
 mod threads;
 mod token_details;
 
 pub use compare::{CompareFacts, Deviation, Deviations};
 pub use ingest::{EnsurePartitions, IngestFacts};
+pub use lineage::{GetLineageByToolCall, Lineage};
 pub use list::{CountInterceptions, Filter, ListInterceptions, Page};
 pub use names::{ListClients, ListModels, ListProviderNames};
 pub use rows::{End, Facts, Interception, Prompt, Start, Thought, Tokens, Tool};
 pub use sessions::{CountSessions, GetSession, ListSessions, Session, SessionCursor};
+pub use summarize::{SummarizeForTelemetry, TelemetrySummary};
 pub use sweep::SweepOpen;
 pub use threads::ListThreads;
 pub use token_details::SumTokenDetails;
@@ -67,4 +71,6 @@ crate::queries![
     GetSession,
     ListThreads,
     SumTokenDetails,
+    GetLineageByToolCall,
+    SummarizeForTelemetry,
 ];

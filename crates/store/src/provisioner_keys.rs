@@ -12,7 +12,7 @@ use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
 use crate::rows::Terms;
 use crate::schema::provisioner_keys;
 use crate::users::lower;
-use crate::{Error, Pk};
+use crate::{Constraint, Error, Pk};
 
 /// Most keys that a list returns.
 const LIST_MAX: i64 = 10_000;
@@ -56,7 +56,8 @@ const TERMS: Terms<provisioner_keys::table> = Terms {
     ..Terms::NONE
 };
 
-/// Stores a key. Its name must be new in the organization, whatever its case.
+/// Stores a key. Its name must be new in the organization, whatever its case; those of [`RESERVED`] are taken in every
+/// organization.
 #[derive(Clone, Debug)]
 pub struct InsertProvisionerKey(pub ProvisionerKey);
 
@@ -70,12 +71,56 @@ impl Query for InsertProvisionerKey {
 
     fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Change<ProvisionerKey>> {
         Box::pin(async move {
+            if RESERVED.iter().any(|(_, name)| name.eq_ignore_ascii_case(&self.0.name)) {
+                return Err(Error::Conflict(Constraint::ProvisionerKeysOrganizationNameLowerKey));
+            }
             let new = diesel::insert_into(provisioner_keys::table)
                 .values(&self.0)
                 .returning(ProvisionerKey::as_returning())
                 .get_result(db.conn())
                 .await?;
             Ok(Change::created(new))
+        })
+    }
+}
+
+/// Stores the rows of [`RESERVED`] that are missing, and yields those. Several servers may do so at once.
+#[derive(Clone, Debug)]
+pub struct InsertReservedKeys {
+    /// Where they are kept: the default organization. Their daemons may work for any.
+    pub organization_id: OrganizationId,
+    /// When.
+    pub now: OffsetDateTime,
+}
+
+impl Query for InsertReservedKeys {
+    const NAME: &'static str = "provisioner_keys.insert_reserved_keys";
+    type Out = Vec<Change<ProvisionerKey>>;
+
+    fn access(&self) -> Access<Self> {
+        Access::Before(vec![check(Action::Create, within(self.organization_id))])
+    }
+
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Self::Out> {
+        Box::pin(async move {
+            let rows = RESERVED.map(|(id, name)| ProvisionerKey {
+                id: Pk(id),
+                created_at: self.now,
+                organization_id: Pk(self.organization_id),
+                name: name.to_owned(),
+                // The hash of nothing that can be presented; who looks for one does not look at these rows either.
+                hashed_secret: Vec::new(),
+                tags: Value::Object(serde_json::Map::new()),
+            });
+            // Not on any conflict: a name that somebody else has must not go unnoticed.
+            let made: Vec<ProvisionerKey> = diesel::insert_into(provisioner_keys::table)
+                .values(rows.as_slice())
+                .on_conflict(provisioner_keys::id)
+                .do_nothing()
+                .returning(ProvisionerKey::as_returning())
+                .get_results(db.conn())
+                .await?;
+            Ok(made.into_iter().map(Change::created).collect())
         })
     }
 }
@@ -235,12 +280,13 @@ async fn lock(db: &mut Db<'_>, id: ProvisionerKeyId) -> Result<ProvisionerKey, E
         .await?)
 }
 
-fn reserved() -> [Pk<ProvisionerKeyId>; 3] {
+pub(crate) fn reserved() -> [Pk<ProvisionerKeyId>; 3] {
     RESERVED.map(|(id, _)| Pk(id))
 }
 
 crate::queries![
     InsertProvisionerKey,
+    InsertReservedKeys,
     GetProvisionerKey,
     GetProvisionerKeyByName,
     FindProvisionerKeyByHash,

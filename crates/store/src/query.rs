@@ -188,6 +188,10 @@ impl<'c> Db<'c> {
     }
 }
 
+/// Of a row that `INSERT .. ON CONFLICT .. DO UPDATE` returns: whether it was inserted. One that was there is locked by
+/// the statement, which leaves its mark on the row.
+pub(crate) const IS_NEW: &str = "(xmax = 0)";
+
 /// What a mutating query yields: the row as it was and as it is. All that audit needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<R> {

@@ -85,7 +85,7 @@ impl fmt::Debug for Keys<'_> {
 }
 
 impl Keys<'_> {
-    /// Seals `secret` for one row of a column.
+    /// Seals `secret` for one row of a column. An empty one stays as it is where the column says that it is none.
     ///
     /// # Errors
     /// [`Error::Keyring`] if the cipher fails.
@@ -95,6 +95,9 @@ impl Keys<'_> {
         row: Uuid,
         secret: &Secret<String>,
     ) -> Result<SealedPair, Error> {
+        if at.blank_is_none && secret.expose().is_empty() {
+            return Ok(SealedPair { value: Sealed(String::new()), key_id: None });
+        }
         let sealed = self
             .ring
             .seal(place(at, row), secret, self.rng)

@@ -105,6 +105,7 @@ impl Query for ListIdsOfMembers {
 pub struct Resources {
     pub workspaces: i64,
     pub templates: i64,
+    /// Without the reserved ones.
     pub provisioner_keys: i64,
     /// Without the group of everyone.
     pub groups: i64,
@@ -138,8 +139,10 @@ impl Query for CountResources {
                 .filter(templates::organization_id.eq(id))
                 .filter(not(templates::deleted))
                 .count();
-            let keys =
-                provisioner_keys::table.filter(provisioner_keys::organization_id.eq(id)).count();
+            let keys = provisioner_keys::table
+                .filter(provisioner_keys::organization_id.eq(id))
+                .filter(provisioner_keys::id.ne_all(crate::provisioner_keys::reserved()))
+                .count();
             let groups = groups::table
                 .filter(groups::organization_id.eq(id))
                 .filter(groups::id.ne(self.id.uuid()))

@@ -5,6 +5,7 @@ mod comparing;
 mod lists;
 mod replays;
 mod sessions;
+mod telemetry;
 mod threads;
 
 use std::time::Duration;

@@ -9,6 +9,10 @@ mod audit_chain;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
+mod chat_models;
+#[cfg(test)]
+mod chats;
+#[cfg(test)]
 mod connection_logs;
 #[cfg(test)]
 mod embed;
@@ -28,6 +32,10 @@ mod interceptions;
 #[cfg(test)]
 mod licenses;
 #[cfg(test)]
+mod mcp_servers;
+#[cfg(test)]
+mod meeting;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod people;
@@ -35,6 +43,8 @@ mod people;
 mod personal;
 #[cfg(test)]
 mod plans;
+#[cfg(test)]
+mod provisioner_daemons;
 #[cfg(test)]
 mod provisioner_keys;
 #[cfg(test)]
@@ -52,6 +62,8 @@ mod scene;
 mod sealed;
 #[cfg(test)]
 mod sharing;
+#[cfg(test)]
+mod state;
 #[cfg(test)]
 mod systems;
 #[cfg(test)]

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use rbac::{Catalog, Scope, Sharing, Subject, SubjectBuilder};
 use serde_json::json;
 use stdx::ids::{OrganizationId, ProvisionerKeyId};
-use store::organizations::DeleteOrganization;
+use store::organizations::{CountResources, DeleteOrganization};
 use store::provisioner_keys::{
     DeleteProvisionerKey, FindProvisionerKeyByHash, GetProvisionerKey, GetProvisionerKeyByName,
-    InsertProvisionerKey, ListProvisionerKeys, ProvisionerKey, RESERVED,
+    InsertProvisionerKey, InsertReservedKeys, ListProvisionerKeys, ProvisionerKey, RESERVED,
 };
 use store::{Call, Constraint, Error, Full, Pk, Store as _};
 use testkit::TestDb;
 use uuid::Uuid;
 
+use crate::meeting::{meet, refused};
 use crate::people::{ORG, colleague, organization};
 use crate::scene::{NOW, add_user, member, owner, user_id, value};
 
@@ -116,16 +117,39 @@ async fn reserved_keys_are_neither_listed_nor_presented_nor_deleted() {
     let (db, store) = scene().await;
     let (owner, admin) = (owner(), admin(ORG));
     let by = Call::by(&owner);
+    let reserve = || InsertReservedKeys { organization_id: ORG, now: NOW };
+    for other in [colleague(2, Sharing::None), member(1)] {
+        refused!(store.run(Call::by(&other), reserve()).await, Error::Denied(_));
+    }
+    // Two servers that start at once.
+    let (one, two) = meet((&db, &store), (by, reserve), (by, reserve())).await;
+    let made: Vec<_> = one.unwrap().into_iter().map(|change| change.new.unwrap()).collect();
+    assert_eq!(two.unwrap(), []);
+    let wanted = RESERVED.map(|(id, name)| (id, name.to_owned()));
+    assert_eq!(made.iter().map(|key| (key.id.0, key.name.clone())).collect::<Vec<_>>(), wanted);
     for (n, (id, name)) in (10..).zip(RESERVED) {
-        let row = ProvisionerKey { id: Pk(id), ..key(n, name) };
-        store.run(by, InsertProvisionerKey(row)).await.unwrap();
         let kept = store.run(by, DeleteProvisionerKey { id }).await;
         assert!(matches!(kept, Err(Error::NotFound)), "{kept:?}");
-        let hashed_secret = key(n, name).hashed_secret;
-        let found = store.run(by, FindProvisionerKeyByHash { hashed_secret }).await.unwrap();
-        assert_eq!(found, None);
+        let found = FindProvisionerKeyByHash { hashed_secret: Vec::new() };
+        assert_eq!(store.run(by, found).await.unwrap(), None);
         assert_eq!(store.run(by, GetProvisionerKey { id }).await.unwrap().name, name);
+        let same = InsertProvisionerKey(key(n, &name.to_uppercase()));
+        let same = store.run(Call::by(&admin), same).await;
+        refused!(same, Error::Conflict(Constraint::ProvisionerKeysOrganizationNameLowerKey));
     }
+    let held = store.run(by, CountResources { id: ORG }).await.unwrap();
+    assert_eq!(held.provisioner_keys, 0, "they do not keep an organization");
+    // One that went away comes back.
+    db.sql("DELETE FROM provisioner_keys WHERE name = 'psk'").await.unwrap();
+    let made = store.run(by, reserve()).await.unwrap();
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].new.as_ref().unwrap().name, "psk");
+    // An older version may have let somebody take a name.
+    db.sql("UPDATE provisioner_keys SET id = gen_random_uuid() WHERE name = 'psk'").await.unwrap();
+    let taken = store.run(by, reserve()).await;
+    refused!(taken, Error::Conflict(Constraint::ProvisionerKeysOrganizationNameLowerKey));
+    db.sql("DELETE FROM provisioner_keys WHERE name = 'psk'").await.unwrap();
+    store.run(by, reserve()).await.unwrap();
     store.run(by, InsertProvisionerKey(key(1, "builders"))).await.unwrap();
     let listed = store.run(by, ListProvisionerKeys { organization_id: ORG }).await.unwrap();
     assert_eq!(listed, [key(1, "builders")]);

@@ -5,6 +5,8 @@
 mod ai;
 #[path = "samples/audit_chain.rs"]
 mod audit_chain;
+#[path = "samples/chats.rs"]
+mod chats;
 #[path = "samples/connection_logs.rs"]
 mod connection_logs;
 #[path = "samples/crypto_keys.rs"]
@@ -19,6 +21,8 @@ mod personal;
 mod provisioner_keys;
 #[path = "samples/purge.rs"]
 mod purge;
+#[path = "samples/state.rs"]
+mod state;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -47,9 +51,9 @@ use store::gateway_keys::{
 };
 use store::groups::GetGroup;
 use store::interceptions::{
-    CompareFacts, CountInterceptions, CountSessions, EnsurePartitions, Facts, GetSession,
-    IngestFacts, ListClients, ListInterceptions, ListModels, ListProviderNames, ListSessions,
-    ListThreads, Page, Session, SumTokenDetails, SweepOpen,
+    CompareFacts, CountInterceptions, CountSessions, EnsurePartitions, Facts, GetLineageByToolCall,
+    GetSession, IngestFacts, ListClients, ListInterceptions, ListModels, ListProviderNames,
+    ListSessions, ListThreads, Page, Session, SumTokenDetails, SummarizeForTelemetry, SweepOpen,
 };
 use store::locks::{Acquire, Lock, TryAcquire};
 use store::members::{GetMember, ListMemberships, UpdateMemberRoles};
@@ -120,6 +124,8 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     personal::visit(visitor);
     licenses::visit(visitor);
     provisioner_keys::visit(visitor);
+    state::visit(visitor);
+    chats::visit(visitor);
 }
 
 fn users(v: &mut impl Visitor) {
@@ -376,6 +382,9 @@ fn recorded(v: &mut impl Visitor) {
         SumTokenDetails { session_id: INTERCEPTION.to_string(), initiator: USER },
         Refusal::Empty(Option::is_none),
     );
+    let provider_tool_call_id = "toolu_01".to_owned();
+    v.visit(GetLineageByToolCall { provider_tool_call_id }, Refusal::Inputs);
+    v.visit(SummarizeForTelemetry { from: NOW, to: NOW }, Refusal::Inputs);
 }
 
 fn audit(v: &mut impl Visitor) {

@@ -4,7 +4,7 @@ use stdx::ids::ProvisionerKeyId;
 use store::Pk;
 use store::provisioner_keys::{
     DeleteProvisionerKey, FindProvisionerKeyByHash, GetProvisionerKey, GetProvisionerKeyByName,
-    InsertProvisionerKey, ListProvisionerKeys, ProvisionerKey,
+    InsertProvisionerKey, InsertReservedKeys, ListProvisionerKeys, ProvisionerKey,
 };
 use uuid::Uuid;
 
@@ -23,6 +23,7 @@ pub(super) fn visit(v: &mut impl Visitor) {
         tags: json!({}),
     };
     v.visit(InsertProvisionerKey(key), Refusal::Inputs);
+    v.visit(InsertReservedKeys { organization_id: ORGANIZATION, now: NOW }, Refusal::Inputs);
     v.visit(GetProvisionerKey { id: KEY }, Refusal::Row(Action::Read, Resource::ProvisionerDaemon));
     let name = "builders".to_owned();
     v.visit(
