@@ -3,13 +3,15 @@
 use audit::Context;
 use rbac::{RoleOptions, system};
 use stdx::ids::{OrganizationId, RequestId, UserId};
-use stdx::{SharedClock, SharedRng};
+use stdx::{Rng, SharedClock, SharedRng};
 use store::interceptions::EnsurePartitions;
 use store::locks::{Acquire, Lock};
 use store::organizations::{GetDefault, InsertOrganization};
+use store::provisioner_keys::InsertReservedKeys;
 use store::site_configs::{DEPLOYMENT_ID, GetOrInsert};
 use store::system_roles::ReconcileSystemRoles;
-use store::{Call, Error, Full, Store as _, TxOptions};
+use store::{Call, Error, Full, Store as _, Tx, TxOptions};
+use time::OffsetDateTime;
 
 /// Name of the organization that every deployment begins with.
 const ORGANIZATION: &str = "coder";
@@ -31,32 +33,39 @@ pub async fn prepare(
             tx.run(Acquire(Lock::DeploymentSetup)).await?;
             let made = GetOrInsert { key: DEPLOYMENT_ID, value: rng.uuid_v4().to_string() };
             let deployment_id = tx.run(made).await?;
-            if Error::optional(tx.run(GetDefault).await)?.is_none() {
-                let organization = InsertOrganization {
-                    id: OrganizationId::new(rng.uuid_v4()),
-                    name: ORGANIZATION.to_owned(),
-                    display_name: "Coder".to_owned(),
-                    is_default: true,
-                    now,
-                };
-                let change = tx.run(organization).await?;
-                let context = Context {
-                    user_id: UserId::nil(),
-                    request_id: RequestId::new(rng.uuid_v4()),
-                    ip: None,
-                    user_agent: None,
-                    status_code: 201,
-                    time: now,
-                    rng: &**rng,
-                };
-                audit::background(tx, &context, &change, "setup").await?;
-            }
+            let organization_id = match Error::optional(tx.run(GetDefault).await)? {
+                Some(organization) => organization.id.0,
+                None => first_organization(tx, now, &**rng).await?,
+            };
+            tx.run(InsertReservedKeys { organization_id, now }).await?;
             Ok::<_, Error>(deployment_id)
         })
         .await?;
     reconcile_system_roles(store, clock, roles).await?;
     ensure_partitions(store, clock).await?;
     Ok(deployment_id)
+}
+
+async fn first_organization(
+    tx: &mut Tx,
+    now: OffsetDateTime,
+    rng: &dyn Rng,
+) -> Result<OrganizationId, Error> {
+    let id = OrganizationId::new(rng.uuid_v4());
+    let (name, display_name) = (ORGANIZATION.to_owned(), "Coder".to_owned());
+    let organization = InsertOrganization { id, name, display_name, is_default: true, now };
+    let change = tx.run(organization).await?;
+    let context = Context {
+        user_id: UserId::nil(),
+        request_id: RequestId::new(rng.uuid_v4()),
+        ip: None,
+        user_agent: None,
+        status_code: 201,
+        time: now,
+        rng,
+    };
+    audit::background(tx, &context, &change, "setup").await?;
+    Ok(id)
 }
 
 /// Brings the stored copies of the implied roles in line with what decisions are made by. Yields how many were not.

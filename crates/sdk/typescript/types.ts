@@ -862,7 +862,7 @@ export interface Operations {
   };
   /** What was changed, newest first. */
   "GET /api/v2/audit": {
-    query: { q?: string; limit?: number; offset?: number };
+    query: { q?: string; limit?: number; after_id?: string; offset?: number };
     response: AuditLogResponse;
   };
   /** Names of the scopes that tokens may be given. */
@@ -884,7 +884,7 @@ export interface Operations {
   };
   /** Connections to workspaces, newest first. */
   "GET /api/v2/connectionlog": {
-    query: { q?: string; limit?: number; offset?: number };
+    query: { q?: string; limit?: number; after_id?: string; offset?: number };
     response: ConnectionLogResponse;
   };
   /** The roles that can be given in an organization: built-in ones and those that people wrote. */

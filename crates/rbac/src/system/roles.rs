@@ -123,6 +123,8 @@ pub const BOOTSTRAP: SystemRole = SystemRole {
         (Resource::AssignOrgRole, &[Assign]),
         (Resource::Organization, &[Create, Read]),
         (Resource::OrganizationMember, &[Create]),
+        // Rows that stand for the ways in without a key.
+        (Resource::ProvisionerDaemon, &[Create]),
         (Resource::DeploymentConfig, &[Update]),
     ],
 };
