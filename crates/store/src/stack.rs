@@ -29,6 +29,9 @@ pub type Full = Authz<Crypt<Postgres>>;
 pub trait Store: Send + Sync {
     /// Runs one query: decides, opens what is sealed, executes.
     ///
+    /// One that lost against a concurrent transaction is run again, up to four times in all; one that only reads also
+    /// when its connection turns out to be dead, once.
+    ///
     /// # Errors
     /// [`Error::Denied`] without having touched the database where the rule allows that; otherwise what
     /// the query returns.
@@ -45,6 +48,8 @@ pub(crate) trait Work: Send + Sync {
     const NAME: &'static str;
     /// Whether it must see one state of the database throughout.
     fn in_transaction(&self) -> bool;
+    /// Whether it only reads, so that it may run again when nobody knows whether it did.
+    fn reads(&self) -> bool;
     fn perform<'a>(&'a self, db: &'a mut Db<'_>) -> Fut<'a, Self::Out>;
 }
 

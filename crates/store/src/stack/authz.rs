@@ -64,6 +64,10 @@ impl<Q: Query> Work for Guarded<Q> {
         Q::ATOMIC || matches!(self.access, Access::Load(_))
     }
 
+    fn reads(&self) -> bool {
+        only_reads(Q::NAME)
+    }
+
     fn perform<'a>(&'a self, db: &'a mut Db<'_>) -> Fut<'a, Q::Out> {
         let (query, judge) = (&self.query, &self.judge);
         let call = Call::by(&self.subject).noted_by(self.recorder.as_ref());
@@ -84,4 +88,12 @@ impl<Q: Query> Work for Guarded<Q> {
             }),
         }
     }
+}
+
+/// By the verb, which stands behind the module. A test runs all that have these in a transaction that refuses writes.
+pub(crate) fn only_reads(name: &str) -> bool {
+    const VERBS: [&str; 4] = ["get_", "find_", "list_", "count_"];
+    name.split_once('.').is_some_and(|(_, query)| {
+        VERBS.iter().any(|verb| query.starts_with(verb)) && query != "get_or_insert"
+    })
 }

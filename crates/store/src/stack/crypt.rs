@@ -52,6 +52,10 @@ impl<W: Work> Work for Keyed<W> {
         self.work.in_transaction()
     }
 
+    fn reads(&self) -> bool {
+        self.work.reads()
+    }
+
     fn perform<'a>(&'a self, db: &'a mut Db<'_>) -> Fut<'a, W::Out> {
         Box::pin(async move {
             let keys = Keys { ring: &self.ring, rng: &*self.rng };

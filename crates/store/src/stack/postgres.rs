@@ -20,6 +20,14 @@ use crate::sealed::Keys;
 /// How long a statement may take before the caller is told that the database is not available.
 pub(crate) const STATEMENT_DEADLINE: Duration = Duration::from_secs(30);
 
+/// Tries of what lost against a concurrent transaction, the first included.
+pub(crate) const ATTEMPTS: u32 = 4;
+
+/// How long to wait before the next try.
+pub(crate) fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(5) * attempt * attempt
+}
+
 /// Takes a connection, runs and measures.
 #[derive(Clone)]
 pub struct Postgres {
@@ -52,8 +60,9 @@ impl Postgres {
     }
 }
 
-impl Layer for Postgres {
-    async fn exec<W: Work>(&self, work: W) -> Result<W::Out, Error> {
+impl Postgres {
+    /// One try. Whether the server was given up on while it owed an answer.
+    async fn attempt<W: Work>(&self, work: &W) -> (Result<W::Out, Error>, bool) {
         let started = Instant::now();
         let span = tracing::debug_span!("query", query.name = W::NAME);
         let mut lent = None;
@@ -67,13 +76,13 @@ impl Layer for Postgres {
             let outcome = work.perform(&mut Db { conn: &mut *conn, keys, entries: None }).await;
             settle(conn, outcome).await
         });
-        let outcome = match limited.instrument(span).await {
-            Ok(outcome) => outcome,
+        let (outcome, hung) = match limited.instrument(span).await {
+            Ok(outcome) => (outcome, false),
             Err(elapsed) => {
                 if let Some(conn) = lent.take() {
                     close(conn);
                 }
-                Err(Error::unavailable(elapsed))
+                (Err(Error::unavailable(elapsed)), true)
             }
         };
         drop(lent);
@@ -81,7 +90,27 @@ impl Layer for Postgres {
             self.forget_idle();
         }
         self.metrics.query(W::NAME, started.elapsed(), outcome.is_ok());
-        outcome
+        (outcome, hung)
+    }
+}
+
+impl Layer for Postgres {
+    async fn exec<W: Work>(&self, work: W) -> Result<W::Out, Error> {
+        let mut attempt = 1;
+        loop {
+            let (outcome, hung) = self.attempt(&work).await;
+            let again = match &outcome {
+                Err(error) if error.is_transient() => attempt < ATTEMPTS,
+                Err(Error::Unavailable(_)) => attempt == 1 && work.reads() && !hung,
+                _ => false,
+            };
+            if !again {
+                return outcome;
+            }
+            tracing::debug!(query.name = W::NAME, attempt, "query lost, again");
+            tokio::time::sleep(pause(attempt)).await;
+            attempt += 1;
+        }
     }
 
     async fn session(&self) -> Result<super::Session, Error> {

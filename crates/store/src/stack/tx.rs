@@ -11,7 +11,7 @@ use stdx::SharedRng;
 use tokio::time::{Instant, timeout};
 
 use super::authz::Guarded;
-use super::postgres::{close, roll_back, settle};
+use super::postgres::{ATTEMPTS, close, pause, roll_back, settle};
 use super::{Full, Judge, Layer as _, Work as _};
 use crate::audit_logs::AuditLog;
 use crate::metrics::Metrics;
@@ -19,9 +19,6 @@ use crate::query::{Call, Db, Query};
 use crate::recorder::Recorder;
 use crate::sealed::Keys;
 use crate::{Error, audit_chain};
-
-/// Tries of a transaction that lost against a concurrent one, the first included.
-const ATTEMPTS: u32 = 4;
 
 /// What is said of a connection after a statement that took too long.
 const HUNG: &str = "an earlier statement of this transaction was not answered in time";
@@ -243,7 +240,8 @@ impl Tx {
 impl Full {
     /// Runs `body` in a transaction: all of it happens, or nothing.
     ///
-    /// A transaction that lost against a concurrent one is tried again, up to four times in all.
+    /// A transaction that lost against a concurrent one is tried again, up to four times in all; a read-only one also
+    /// when its connection turns out to be dead, once.
     ///
     /// # Errors
     /// What `body` returns, or an [`Error`] of beginning or committing.
@@ -266,21 +264,27 @@ impl Full {
                 judge: self.judge.clone(),
                 entries: Vec::new(),
             };
-            if let Err(error) = tx.begin(options, attempt).await {
-                tx.give_back();
-                self.inner.inner.forget_idle();
-                return Err(error.into());
-            }
-            let outcome = body(&mut tx).await;
-            let outcome = tx.settle(outcome).await;
+            let begun = tx.begin(options, attempt).await;
+            let began = begun.is_ok();
+            let outcome = match begun {
+                Ok(()) => {
+                    let outcome = body(&mut tx).await;
+                    tx.settle(outcome).await
+                }
+                Err(error) => Err(error.into()),
+            };
             metrics.transaction(options.name, started.elapsed(), outcome.is_ok());
-            if tx.give_back() {
+            let hung = tx.session.hung;
+            let lost = tx.give_back() || !began;
+            if lost {
                 self.inner.inner.forget_idle();
             }
+            // Nothing was done by what did not begin, or may not write.
+            let harmless = lost && !hung && (!began || options.read_only) && attempt == 1;
             match outcome {
-                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                Err(error) if harmless || (error.is_transient() && attempt < ATTEMPTS) => {
                     tracing::debug!(tx.name = options.name, attempt, "transaction lost, again");
-                    tokio::time::sleep(Duration::from_millis(5) * attempt * attempt).await;
+                    tokio::time::sleep(pause(attempt)).await;
                     attempt += 1;
                 }
                 outcome => return outcome,

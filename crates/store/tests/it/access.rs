@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use rbac::{AllowList, Scope, Subject};
 use store::{
-    Access, Call, Error, Full, Query, Store as _, ai_budgets, ai_prices, ai_providers, ai_seats,
-    api_keys, audit_chain, audit_logs, chat_models, chats, connection_logs, crypto_keys,
+    Access, Call, Error, Full, Query, Store as _, TxOptions, ai_budgets, ai_prices, ai_providers,
+    ai_seats, api_keys, audit_chain, audit_logs, chat_models, chats, connection_logs, crypto_keys,
     custom_roles, external_auth_links, gateway_keys, git_ssh_keys, groups, interceptions, licenses,
     locks, mcp_servers, members, organizations, own_provider_keys, provisioner_daemons,
     provisioner_keys, pubsub, purge, replicas, site_configs, system_roles, telemetry, usage_events,
@@ -175,6 +175,54 @@ async fn nobody_gets_anything_out_of_any_query() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(db.sql(ROWS).await.unwrap(), before, "something was written");
+}
+
+/// What is run again when its connection broke must not write: here it could not.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_with_a_reading_verb_write_nothing() {
+    #[derive(Default)]
+    struct Reads(Vec<(&'static str, Attempt)>);
+    impl Visitor for Reads {
+        fn visit<Q: Query>(&mut self, query: Q, _: Refusal<Q>) {
+            let (_, verb) = Q::NAME.split_once('.').unwrap();
+            let reads = ["get_", "find_", "list_", "count_"].iter().any(|v| verb.starts_with(v));
+            if !reads || Q::NAME == "site_configs.get_or_insert" {
+                return;
+            }
+            let query = Mutex::new(Some(query));
+            let attempt: Attempt = Box::new(move |store, subject| {
+                Box::pin(async move {
+                    let options = TxOptions::snapshot("reads");
+                    let outcome = store
+                        .tx(Call::by(&subject), options, async |tx| {
+                            // Run again: the first time it was refused as a write.
+                            let Some(query) = query.lock().unwrap().take() else {
+                                return Err(Error::Internal("it writes or locks".into()));
+                            };
+                            tx.run(query).await.map(drop)
+                        })
+                        .await;
+                    match outcome {
+                        Ok(()) | Err(Error::NotFound | Error::Denied(_)) => Ok(()),
+                        Err(error) => Err(format!("{error}: {error:?}")),
+                    }
+                })
+            });
+            self.0.push((Q::NAME, attempt));
+        }
+    }
+    let db = TestDb::new().await;
+    let store = db.store().await.unwrap();
+    for migration in migrations() {
+        fixture(&db, &migration).await;
+    }
+    let mut reads = Reads::default();
+    visit_all(&mut reads);
+    assert!(reads.0.len() > 50);
+    for (name, attempt) in reads.0 {
+        let outcome = attempt(store.clone(), crate::scene::owner()).await;
+        assert_eq!(outcome, Ok(()), "{name}");
+    }
 }
 
 /// A digest of all that could have been changed.

@@ -335,6 +335,84 @@ async fn a_lost_connection_is_unavailability_and_the_next_query_gets_a_new_one()
     assert_eq!(again.unwrap().username, "alice");
 }
 
+const KILL: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_reads_does_not_notice_that_the_server_restarted() {
+    let (db, store) = fresh().await;
+    add_user(&store, 1, "alice").await;
+    let owner = owner();
+    let by = Call::by(&owner);
+    let get = || GetUser { id: user_id(1) };
+    for round in 0..5 {
+        store.run(by, get()).await.unwrap();
+        db.sql(KILL).await.unwrap();
+        assert_eq!(store.run(by, get()).await.unwrap().username, "alice", "{round}");
+        // In the middle of a transaction that may not write, once.
+        let runs = AtomicU32::new(0);
+        let read: Result<String, Error> = store
+            .tx(by, TxOptions::snapshot("test"), async |tx| {
+                tx.run(get()).await?;
+                if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                    db.sql(KILL).await.map_err(|_| Error::NotFound)?;
+                }
+                Ok(tx.run(get()).await?.username)
+            })
+            .await;
+        assert_eq!((read.unwrap().as_str(), runs.load(Ordering::Relaxed)), ("alice", 2), "{round}");
+        // Any transaction, as long as it has not begun.
+        db.sql(KILL).await.unwrap();
+        let status = if round % 2 == 0 { "dormant" } else { "active" };
+        let written: Result<(), Error> = store
+            .tx(by, TxOptions::write("test"), async |tx| {
+                tx.run(UpdateStatus { id: user_id(1), status, now: NOW }).await.map(drop)
+            })
+            .await;
+        written.unwrap();
+    }
+    // A database that stays away is told after two tries.
+    let runs = AtomicU32::new(0);
+    let away: Result<(), Error> = store
+        .tx(by, TxOptions::snapshot("test"), async |tx| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            tx.run(get()).await?;
+            db.sql(KILL).await.map_err(|_| Error::NotFound)?;
+            tx.run(get()).await.map(drop)
+        })
+        .await;
+    assert!(matches!(away, Err(Error::Unavailable(_))), "{away:?}");
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_by_itself_that_lost_is_run_again() {
+    let (db, store) = fresh().await;
+    add_user(&store, 1, "alice").await;
+    db.sql(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+            IF nextval('tries') <= 3 THEN RAISE EXCEPTION 'lost' USING ERRCODE = 'serialization_failure'; END IF;
+            RETURN NEW;
+         END $$;
+         CREATE TRIGGER lose BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION lose()",
+    )
+    .await
+    .unwrap();
+    let update = || UpdateStatus { id: user_id(1), status: "dormant", now: NOW };
+    store.run(Call::by(&owner()), update()).await.unwrap();
+    assert_eq!(
+        value(&db, "SELECT status || last_value FROM users, tries WHERE username = 'alice'").await,
+        "dormant4"
+    );
+    db.sql("ALTER SEQUENCE tries RESTART; ALTER SEQUENCE tries INCREMENT BY -1 MINVALUE -100")
+        .await
+        .unwrap();
+    let lost = store.run(Call::by(&owner()), update()).await;
+    assert!(matches!(lost, Err(Error::Serialization(_))), "{lost:?}");
+}
+
 /// A transaction whose server falls silent at some point.
 async fn interrupted(store: &Full, relay: &Relay, when: &str, n: u32) -> Result<(), Error> {
     if when == "begin" {
