@@ -6,6 +6,7 @@ use store::ai_budgets::{BudgetOverride, GroupBudget};
 use store::ai_providers::{Provider, ProviderKey};
 use store::ai_seats::Seat;
 use store::api_keys::ApiKey;
+use store::chat_models::{ChatModel, UsageLimit};
 use store::chats::Chat;
 use store::custom_roles::CustomRole;
 use store::gateway_keys::HashedGatewayKey;
@@ -44,6 +45,8 @@ pub const TABLES: &[Table] = &[
     Seat::TABLE,
     License::TABLE,
     Chat::TABLE,
+    ChatModel::TABLE,
+    UsageLimit::TABLE,
     OwnProviderKey::TABLE,
     ProvisionerKey::TABLE,
 ];

@@ -41,16 +41,25 @@ pub struct GitSshKey {
 }
 
 impl Row {
-    fn open(self, keys: Keys<'_>) -> Result<GitSshKey, Error> {
+    fn private_key(&self, keys: Keys<'_>) -> Result<Secret<String>, Error> {
         let key = self.private_key_key_id.as_deref();
-        Ok(GitSshKey {
-            private_key: keys.open(GIT_SSH_KEY, self.id, &self.private_key, key)?,
+        keys.open(GIT_SSH_KEY, self.id, &self.private_key, key)
+    }
+
+    fn open(self, keys: Keys<'_>) -> Result<GitSshKey, Error> {
+        let private_key = self.private_key(keys)?;
+        Ok(self.with(private_key))
+    }
+
+    fn with(self, private_key: Secret<String>) -> GitSshKey {
+        GitSshKey {
+            private_key,
             id: self.id,
             user_id: self.user_id.0,
             created_at: self.created_at,
             updated_at: self.updated_at,
             public_key: self.public_key,
-        })
+        }
     }
 }
 
@@ -149,19 +158,19 @@ pub struct UpdateGitSshKey {
 
 impl Query for UpdateGitSshKey {
     const NAME: &'static str = "git_ssh_keys.update_git_ssh_key";
-    /// The pair as it is now. The old one need not open to be replaced.
-    type Out = GitSshKey;
+    /// The old pair need not open to be replaced: then its private key is empty.
+    type Out = Change<GitSshKey>;
     const ATOMIC: bool = true;
 
     fn access(&self) -> Access<Self> {
         Access::Before(vec![check(Action::UpdatePersonal, object(self.user_id))])
     }
 
-    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, GitSshKey> {
+    fn run<'a>(&'a self, db: &'a mut Db<'_>, _: Permit<Self>) -> Fut<'a, Self::Out> {
         Box::pin(async move {
-            let id = lock(db, self.user_id).await?.id;
-            let sealed = db.keys().seal(GIT_SSH_KEY, id, &self.private_key)?;
-            let row: Row = diesel::update(gitsshkeys::table.find(id))
+            let old = lock(db, self.user_id).await?;
+            let sealed = db.keys().seal(GIT_SSH_KEY, old.id, &self.private_key)?;
+            let row: Row = diesel::update(gitsshkeys::table.find(old.id))
                 .set((
                     gitsshkeys::updated_at.eq(self.now),
                     gitsshkeys::private_key.eq(sealed.value),
@@ -171,7 +180,8 @@ impl Query for UpdateGitSshKey {
                 .returning(Row::as_returning())
                 .get_result(db.conn())
                 .await?;
-            row.open(db.keys())
+            let was = old.private_key(db.keys()).unwrap_or_default();
+            Ok(Change::updated(old.with(was), row.open(db.keys())?))
         })
     }
 }

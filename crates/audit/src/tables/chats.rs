@@ -1,8 +1,17 @@
 //! Conversations with agents.
 
+use serde_json::json;
 use stdx::cut;
-use stdx::ids::McpServerId;
+use stdx::ids::{McpServerId, OrganizationId, ProviderId, UserId};
+use store::chat_models::{ChatModel, UsageLimit};
 use store::chats::Chat;
+use store::mcp_servers::{McpSecrets, McpServer, McpSettings};
+use uuid::Uuid;
+
+use crate::diff::{Auditable, Field, Shown};
+
+/// What there is one of in a deployment has this identifier.
+const SINGLETON: Uuid = Uuid::from_u128(0x51a5_1c00_0000_0000_0000_0000_0000_0000);
 
 auditable! {
     Chat as "chat" {
@@ -24,16 +33,93 @@ auditable! {
     }
 }
 
+auditable! {
+    ChatModel as "chat_model_config" {
+        id: |model| model.id.0.uuid(),
+        target: |model| model.model.clone(),
+        organization: |_| OrganizationId::nil(),
+        track: [
+            id => id.0, ai_provider_id => ai_provider_id.map(|id| -> ProviderId { id.0 }), provider => provider,
+            model => model, display_name => display_name,
+            created_by => created_by.map(|id| -> UserId { id.0 }), enabled => enabled, is_default => is_default,
+            deleted => deleted, context_limit => context_limit,
+            compression_threshold => compression_threshold, options => options,
+        ],
+        secret: [],
+        // The log itself says who and when.
+        ignore: [updated_by, deleted_at, created_at, updated_at],
+    }
+}
+
+auditable! {
+    UsageLimit as "chat_usage_limit" {
+        id: |_| SINGLETON,
+        target: |_| String::new(),
+        organization: |_| OrganizationId::nil(),
+        track: [enabled => enabled, default_limit_micros => default_limit_micros, period => period],
+        secret: [],
+        ignore: [created_at, updated_at],
+    }
+}
+
+impl Auditable for McpServer {
+    const RESOURCE_TYPE: &'static str = "mcp_server_config";
+
+    fn id(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn target(&self) -> String {
+        self.settings.slug.clone()
+    }
+
+    fn fields(&self) -> Vec<Field<'_>> {
+        let Self { id, settings, secrets, fault: _, created_at: _, updated_at: _ } = self;
+        let McpSettings {
+            display_name,
+            slug,
+            description,
+            url,
+            auth_type,
+            oauth2_client_id,
+            api_key_header,
+            enabled,
+        } = settings;
+        let McpSecrets { oauth2_client_secret, api_key_value, custom_headers } = secrets;
+        let shown = [
+            ("id", json!(id)),
+            ("display_name", json!(display_name)),
+            ("slug", json!(slug)),
+            ("description", json!(description)),
+            ("url", json!(url)),
+            ("auth_type", json!(auth_type)),
+            ("oauth2_client_id", json!(oauth2_client_id)),
+            ("api_key_header", json!(api_key_header)),
+            ("enabled", json!(enabled)),
+        ];
+        let secret = [
+            ("oauth2_client_secret", oauth2_client_secret),
+            ("api_key_value", api_key_value),
+            ("custom_headers", custom_headers),
+        ];
+        let shown = shown.into_iter().map(|(name, value)| (name, Shown::Tracked(value)));
+        let secret = secret.into_iter().map(|(name, secret)| {
+            // Empty is none.
+            let text = Some(secret.expose().as_str()).filter(|text| !text.is_empty());
+            (name, Shown::Secret(text))
+        });
+        shown.chain(secret).map(|(name, shown)| Field { name, shown }).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use stdx::ids::{ChatId, ChatModelId, OrganizationId, UserId};
+    use stdx::ids::{ChatId, ChatModelId};
     use store::Pk;
     use time::OffsetDateTime;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::diff::{Auditable as _, diff};
+    use crate::diff::diff;
 
     fn chat() -> Chat {
         Chat {

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod catalogue;
 mod chain;
 mod connections;
 mod secrets;

@@ -5,13 +5,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use stdx::Secret;
 use stdx::ids::{
-    GatewayKeyId, OrganizationId, ProviderId, ProviderKeyId, ProvisionerKeyId, UserId, UserSecretId,
+    GatewayKeyId, McpServerId, OrganizationId, ProviderId, ProviderKeyId, ProvisionerKeyId, UserId,
+    UserSecretId,
 };
 use store::ai_providers::{Provider, ProviderKey};
 use store::chats::Chat;
 use store::gateway_keys::HashedGatewayKey;
 use store::git_ssh_keys::GitSshKey;
 use store::licenses::License;
+use store::mcp_servers::{McpSecrets, McpServer, McpSettings};
 use store::own_provider_keys::OwnProviderKey;
 use store::provisioner_keys::ProvisionerKey;
 use store::user_secrets::{SecretInfo, UserSecret};
@@ -137,6 +139,30 @@ fn provisioner_key(hash: &[u8]) -> ProvisionerKey {
     }
 }
 
+fn mcp_server(secret: &str) -> McpServer {
+    McpServer {
+        id: McpServerId::new(ID),
+        settings: McpSettings {
+            display_name: String::new(),
+            slug: "search".to_owned(),
+            description: String::new(),
+            url: String::new(),
+            auth_type: "api_key".to_owned(),
+            oauth2_client_id: String::new(),
+            api_key_header: String::new(),
+            enabled: true,
+        },
+        secrets: McpSecrets {
+            oauth2_client_secret: Secret::from(secret),
+            api_key_value: Secret::from(secret),
+            custom_headers: Secret::from(secret),
+        },
+        fault: None,
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
 /// All that is written of a change: its diff, and what a log line that shows it would hold.
 fn written<R: Auditable + std::fmt::Debug + Clone>(old: Option<R>, new: Option<R>) -> String {
     let shown = Value::Object(diff(old.as_ref(), new.as_ref()));
@@ -171,6 +197,7 @@ proptest! {
             all(ssh_key, &a, &b),
             all(license, &a, &b),
             all(user_secret, &a, &b),
+            all(mcp_server, &a, &b),
             all(login_user, &a, &b),
         ] {
             prop_assert!(!told.contains("s3cr3t"), "{told}");

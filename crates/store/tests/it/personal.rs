@@ -316,7 +316,9 @@ async fn a_user_has_one_key_pair_for_git() {
         now: NOW,
     };
     refused!(store.run(Call::by(&bob), update()).await, Error::Denied(_));
-    let new = store.run(Call::by(&alice), update()).await.unwrap();
+    let change = store.run(Call::by(&alice), update()).await.unwrap();
+    let (old, new) = (change.old.unwrap(), change.new.unwrap());
+    assert_ne!(old.private_key.expose(), new.private_key.expose());
     assert_eq!(
         (new.private_key.expose().as_str(), new.public_key.as_str()),
         ("new-secret", "ssh-ed25519 BBBB")
