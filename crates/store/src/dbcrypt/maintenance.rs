@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::time::Duration;
 
 use crypt::Keyring;
 use diesel::QueryableByName;
@@ -17,6 +18,7 @@ use diesel_async::{
     AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
 };
 use stdx::{Secret, SharedClock, SharedRng};
+use tokio::time::Instant;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
@@ -128,6 +130,10 @@ pub struct Step {
     pub done: u64,
 }
 
+/// How long the lock is asked for.
+const LOCK_DEADLINE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// The way to the tables for key maintenance. One at a time: it holds a lock until it is dropped.
 pub struct Maintenance {
     conn: AsyncPgConnection,
@@ -175,6 +181,15 @@ struct ActiveKey {
     digest: String,
 }
 
+async fn take(guard: &mut AsyncPgConnection) -> Result<bool, MaintenanceError> {
+    let lock = Lock::KeyMaintenance as i64;
+    let taken: Taken =
+        diesel::sql_query(format!("SELECT pg_try_advisory_xact_lock({lock}) AS taken"))
+            .get_result(guard)
+            .await?;
+    Ok(taken.taken)
+}
+
 impl Maintenance {
     /// Connects to a database that the servers have migrated, and takes the lock.
     ///
@@ -198,13 +213,13 @@ impl Maintenance {
         }
         let mut guard = connect().await?;
         guard.batch_execute("BEGIN").await?;
-        let lock = Lock::KeyMaintenance as i64;
-        let taken: Taken =
-            diesel::sql_query(format!("SELECT pg_try_advisory_xact_lock({lock}) AS taken"))
-                .get_result(&mut guard)
-                .await?;
-        if !taken.taken {
-            return Err(MaintenanceError::Running);
+        // The server takes a moment to notice that whoever held it has gone.
+        let deadline = Instant::now() + LOCK_DEADLINE;
+        while !take(&mut guard).await? {
+            if Instant::now() >= deadline {
+                return Err(MaintenanceError::Running);
+            }
+            tokio::time::sleep(LOCK_PAUSE).await;
         }
         Ok(Self { conn, _guard: guard, rng, clock })
     }
