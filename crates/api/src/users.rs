@@ -1,5 +1,9 @@
-//! The first user, signing in and out, oneself, and the status of accounts.
+//! People: the first one, lists, accounts from beginning to end, signing in and out.
 
+mod account;
+mod appearance;
+mod create;
+mod list;
 mod roles;
 mod session;
 mod status;
@@ -7,13 +11,13 @@ mod status;
 use std::sync::LazyLock;
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use rbac::{Action, system};
 use stdx::ids::UserId;
 use stdx::to_micros;
 use store::locks::{Acquire, Lock};
-use store::organizations::{GetDefault, InsertMember, ListIdsOfUser};
+use store::organizations::{GetDefault, InsertMember};
 use store::users::{AnyExists, InsertUser, User};
 use store::{Call, Error, Store as _, TxOptions};
 use time::OffsetDateTime;
@@ -29,7 +33,12 @@ use crate::rules::{self, Rules};
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(has_first_user, create_first_user))
-        .routes(routes!(get_user))
+        .routes(routes!(list::list, create::create))
+        .routes(routes!(get_user, account::delete))
+        .routes(routes!(account::update_profile))
+        .routes(routes!(account::update_password))
+        .routes(routes!(account::login_type))
+        .routes(routes!(appearance::get, appearance::update))
         .routes(routes!(roles::list))
         .routes(routes!(roles::get, roles::update))
         .routes(routes!(status::suspend))
@@ -129,17 +138,16 @@ fn already_set_up() -> ApiError {
     params(("user" = String, Path, description = "UUID, username or `me`")),
     responses((status = 200, body = sdk::User), (status = 400, body = sdk::Response))
 )]
-async fn get_user(cx: Cx, Path(user): Path<String>) -> ApiResult<impl IntoResponse> {
+async fn get_user(cx: Cx, Path(user): Path<String>) -> ApiResult<Json<sdk::User>> {
     let user = cx.user(&user).await?;
     // `me` is resolved without asking: a narrow key acts for its user and does not read the profile.
     if !cx.allows(Action::Read, &user.object()) {
         return Err(Error::NotFound.into());
     }
-    let organizations = cx.run(ListIdsOfUser { user_id: user.id.0 }).await?;
-    Ok(Json(to_wire(user, organizations)))
+    list::one(&cx, user).await.map(Json)
 }
 
-/// A user as the wire has it.
+/// A user as the wire has it, but for the seat.
 pub(crate) fn to_wire(user: User, organization_ids: Vec<uuid::Uuid>) -> sdk::User {
     sdk::User {
         id: user.id.0.uuid(),
@@ -156,7 +164,7 @@ pub(crate) fn to_wire(user: User, organization_ids: Vec<uuid::Uuid>) -> sdk::Use
         is_service_account: user.is_service_account,
         theme_preference: String::new(),
         organization_ids,
-        // Seats are counted only where a licence limits them.
+        // Asked for where users are shown, not where they are named.
         has_ai_seat: false,
     }
 }

@@ -116,6 +116,24 @@ impl Passwords {
         Ok(user)
     }
 
+    /// Whether a password is the one of an account that signs in by it.
+    ///
+    /// # Errors
+    /// [`LoginFailure::Busy`], [`LoginFailure::Store`] and [`LoginFailure::Hash`]; a wrong one is no error.
+    pub async fn verify(
+        &self,
+        store: &Full,
+        user: &User,
+        given: Secret<String>,
+    ) -> Result<bool, LoginFailure> {
+        let by = Call::by(system::authenticator());
+        let found = store.run(by, FindLogin { email: user.email.clone() }).await?;
+        let stored = found.filter(|login| login.user.id == user.id).map(|l| l.hashed_password);
+        let stored = stored.unwrap_or_default();
+        let verdict = self.off_thread(move || password::verify(&stored, &given)).await?;
+        Ok(verdict.is_right())
+    }
+
     /// Replaces an outdated hash. Who showed the right password is let in also when this fails: the next login tries
     /// again.
     async fn rehash(&self, store: &Full, user: &User, known: String, given: Secret<String>) {

@@ -46,8 +46,10 @@ pub use roles::{
 };
 pub use timestamp::Timestamp;
 pub use users::{
-    AuthMethod, AuthMethods, CreateFirstUserRequest, CreateFirstUserResponse, GithubAuthMethod,
-    LoginRequest, LoginResponse, MinimalUser, OidcAuthMethod, SlimRole, User,
+    AuthMethod, AuthMethods, CreateFirstUserRequest, CreateFirstUserResponse, CreateUserRequest,
+    GetUsersResponse, GithubAuthMethod, LoginRequest, LoginResponse, MinimalUser, OidcAuthMethod,
+    SlimRole, UpdateUserPasswordRequest, UpdateUserProfileRequest, User, UserAppearance,
+    UserLoginType,
 };
 
 /// Clients send `null` for a list or a text that they have none of.

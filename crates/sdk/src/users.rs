@@ -80,6 +80,93 @@ pub struct CreateFirstUserResponse {
     pub organization_id: Uuid,
 }
 
+/// `GET /api/v2/users`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct GetUsersResponse {
+    /// By username.
+    pub users: Vec<User>,
+    /// Matches, on whatever page.
+    pub count: i64,
+}
+
+/// `POST /api/v2/users`
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub struct CreateUserRequest {
+    /// Address to sign in with; service accounts have none.
+    #[serde(default, deserialize_with = "crate::null_is_default")]
+    pub email: String,
+    /// Letters, digits and single inner hyphens, at most 32.
+    #[serde(default, deserialize_with = "crate::null_is_default")]
+    pub username: String,
+    /// Display name, at most 128.
+    #[serde(default, deserialize_with = "crate::null_is_default")]
+    pub name: String,
+    /// Checked for strength; only for those who sign in by it.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub password: Secret<String>,
+    /// `password` when left out; also `oidc`, `github` and `none`.
+    #[serde(default, deserialize_with = "crate::null_is_default")]
+    pub login_type: String,
+    /// `active`, `dormant` or `suspended`; `dormant` when left out.
+    #[serde(default)]
+    pub user_status: Option<String>,
+    /// At least one; the nil UUID is the default organization.
+    #[serde(default, deserialize_with = "crate::null_is_default")]
+    pub organization_ids: Vec<Uuid>,
+    /// Deprecated: joins `organization_ids`.
+    #[serde(default)]
+    pub organization_id: Option<Uuid>,
+    /// An account of a program: without address, without login.
+    #[serde(default)]
+    pub service_account: bool,
+    /// Roles of the deployment, as far as the caller may give them.
+    #[serde(default, deserialize_with = "crate::null_is_default")]
+    pub roles: Vec<String>,
+}
+
+/// `PUT /api/v2/users/{user}/profile`
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct UpdateUserProfileRequest {
+    /// Letters, digits and single inner hyphens, at most 32.
+    #[serde(default)]
+    pub username: String,
+    /// Display name, at most 128.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// `PUT /api/v2/users/{user}/password`
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct UpdateUserPasswordRequest {
+    /// Needed of those who change their own.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub old_password: Secret<String>,
+    /// Checked for strength.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub password: Secret<String>,
+}
+
+/// `GET /api/v2/users/{user}/login-type`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[expect(missing_docs, reason = "named by the wire")]
+pub struct UserLoginType {
+    pub login_type: String,
+}
+
+/// How pages look to a user: `GET` and `PUT /api/v2/users/{user}/appearance`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UserAppearance {
+    /// Name of a theme; empty for the default.
+    #[serde(default)]
+    pub theme_preference: String,
+    /// One of the known fonts; empty for the default.
+    #[serde(default)]
+    pub terminal_font: String,
+}
+
 /// `POST /api/v2/users/login`
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct LoginRequest {

@@ -312,6 +312,30 @@ export interface CreateTokenRequest {
   token_name?: string;
 }
 
+/** `POST /api/v2/users` */
+export interface CreateUserRequest {
+  /** Address to sign in with; service accounts have none. */
+  email?: string;
+  /** `password` when left out; also `oidc`, `github` and `none`. */
+  login_type?: string;
+  /** Display name, at most 128. */
+  name?: string;
+  /** Deprecated: joins `organization_ids`. */
+  organization_id?: string | null;
+  /** At least one; the nil UUID is the default organization. */
+  organization_ids?: string[];
+  /** Checked for strength; only for those who sign in by it. */
+  password?: string;
+  /** Roles of the deployment, as far as the caller may give them. */
+  roles?: string[];
+  /** An account of a program: without address, without login. */
+  service_account?: boolean;
+  /** `active`, `dormant` or `suspended`; `dormant` when left out. */
+  user_status?: string | null;
+  /** Letters, digits and single inner hyphens, at most 32. */
+  username?: string;
+}
+
 /** `POST` and `PUT /api/v2/organizations/{organization}/members/roles` */
 export interface CustomRoleRequest {
   /** At most 64 characters. */
@@ -347,6 +371,14 @@ export interface GatewayKey {
 export interface GenerateApiKeyResponse {
   /** `{id}-{secret}` */
   key: string;
+}
+
+/** `GET /api/v2/users` */
+export interface GetUsersResponse {
+  /** Matches, on whatever page. */
+  count: number;
+  /** By username. */
+  users: User[];
 }
 
 /** Signing in with GitHub. */
@@ -634,6 +666,22 @@ export interface UpdateRoles {
   roles?: string[];
 }
 
+/** `PUT /api/v2/users/{user}/password` */
+export interface UpdateUserPasswordRequest {
+  /** Needed of those who change their own. */
+  old_password?: string;
+  /** Checked for strength. */
+  password?: string;
+}
+
+/** `PUT /api/v2/users/{user}/profile` */
+export interface UpdateUserProfileRequest {
+  /** Display name, at most 128. */
+  name?: string;
+  /** Letters, digits and single inner hyphens, at most 32. */
+  username?: string;
+}
+
 /** `PATCH /api/v2/organizations/{organization}/settings/workspace-sharing` */
 export interface UpdateWorkspaceSharingSettings {
   /** `none`, `everyone` or `service_accounts`. */
@@ -661,6 +709,19 @@ export interface User {
   theme_preference?: string;
   updated_at: Timestamp;
   username: string;
+}
+
+/** How pages look to a user: `GET` and `PUT /api/v2/users/{user}/appearance` */
+export interface UserAppearance {
+  /** One of the known fonts; empty for the default. */
+  terminal_font?: string;
+  /** Name of a theme; empty for the default. */
+  theme_preference?: string;
+}
+
+/** `GET /api/v2/users/{user}/login-type` */
+export interface UserLoginType {
+  login_type: string;
 }
 
 /** What a person asked. */
@@ -929,6 +990,16 @@ export interface Operations {
     request: UpdateWorkspaceSharingSettings;
     response: WorkspaceSharingSettings;
   };
+  /** Accounts by username. */
+  "GET /api/v2/users": {
+    query: { q?: string; after_id?: string; limit?: number; offset?: number };
+    response: GetUsersResponse;
+  };
+  /** Creates an account and makes it a member of organizations. */
+  "POST /api/v2/users": {
+    request: CreateUserRequest;
+    response: User;
+  };
   /** How one can sign in. */
   "GET /api/v2/users/authmethods": {
     response: AuthMethods;
@@ -959,6 +1030,25 @@ export interface Operations {
   "GET /api/v2/users/{user}": {
     path: { user: string };
     response: User;
+  };
+  /**
+   * Deletes an account. It stays for history, under a name and address that are free again; what is secret, or gives a
+   * right, goes with it.
+   */
+  "DELETE /api/v2/users/{user}": {
+    path: { user: string };
+    response: Response;
+  };
+  /** What a user chose. */
+  "GET /api/v2/users/{user}/appearance": {
+    path: { user: string };
+    response: UserAppearance;
+  };
+  /** Sets both. */
+  "PUT /api/v2/users/{user}/appearance": {
+    path: { user: string };
+    request: UserAppearance;
+    response: UserAppearance;
   };
   /** Creates a session-like key for a command line, without setting a cookie. */
   "POST /api/v2/users/{user}/keys": {
@@ -1001,6 +1091,23 @@ export interface Operations {
   "PUT /api/v2/users/{user}/keys/{keyid}/expire": {
     path: { user: string; keyid: string };
     response: void;
+  };
+  /** How one signs in oneself. */
+  "GET /api/v2/users/{user}/login-type": {
+    path: { user: string };
+    response: UserLoginType;
+  };
+  /** Sets a password. Who sets their own shows the old one. All sessions and tokens of the user end. */
+  "PUT /api/v2/users/{user}/password": {
+    path: { user: string };
+    request: UpdateUserPasswordRequest;
+    response: void;
+  };
+  /** Changes what a user is called. The username is for administrators to change, the display name also for its user. */
+  "PUT /api/v2/users/{user}/profile": {
+    path: { user: string };
+    request: UpdateUserProfileRequest;
+    response: User;
   };
   /** The roles that a user holds. */
   "GET /api/v2/users/{user}/roles": {

@@ -89,6 +89,42 @@ impl Fields {
         None
     }
 
+    /// Any integer of 64 bits.
+    pub(crate) fn integer(&mut self, key: &str) -> Option<i64> {
+        let text = self.text(key)?;
+        text.parse().map_err(|error| self.wrong(key, format!("a valid integer: {error}"))).ok()
+    }
+
+    /// Several values: the key as often as one likes, or commas between them.
+    pub(crate) fn list(&mut self, key: &str) -> Vec<String> {
+        let given = self.values.remove(key).unwrap_or_default();
+        if given.iter().any(|text| text.contains('\0')) {
+            self.wrong(key, "text without NUL characters");
+            return Vec::new();
+        }
+        let parts = given.iter().flat_map(|text| text.split(',')).map(str::trim);
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The same, each one of a few words.
+    pub(crate) fn list_of(&mut self, key: &str, words: &[&str]) -> Vec<String> {
+        let given = self.list(key);
+        if let Some(other) = given.iter().find(|text| !words.contains(&text.as_str())) {
+            let words = words.join(", ");
+            self.fault(
+                key,
+                format!("Query param {key:?} has invalid values: {other:?} is none of {words}"),
+            );
+            return Vec::new();
+        }
+        given
+    }
+
+    /// A switch that may be absent, in the words of [`flag`](Self::flag).
+    pub(crate) fn optional_flag(&mut self, key: &str) -> Option<bool> {
+        self.values.contains_key(key).then(|| self.flag(key))
+    }
+
     /// A switch, off when absent: `1 t T TRUE true True` and `0 f F FALSE false False`.
     pub(crate) fn flag(&mut self, key: &str) -> bool {
         match self.text(key).as_deref() {
@@ -240,6 +276,31 @@ mod tests {
             let detail = only_fault(fields);
             assert!(detail.contains(why), "{value:?}: {detail}");
         }
+    }
+
+    #[test]
+    fn lists_are_read_from_commas_and_repeated_keys() {
+        let mut fields = with("a, b,,a");
+        fields.add("x".to_owned(), "c".to_owned());
+        assert_eq!(fields.list("x"), ["a", "b", "a", "c"]);
+        assert!(fields.into_faults().is_empty());
+        assert_eq!(with("a,b").list_of("x", &["b", "a"]), ["a", "b"]);
+        let mut fields = with("a,d");
+        assert!(fields.list_of("x", &["a", "b"]).is_empty());
+        assert_eq!(
+            only_fault(fields),
+            "Query param \"x\" has invalid values: \"d\" is none of a, b"
+        );
+        let mut fields = with("a\0b");
+        assert!(fields.list("x").is_empty());
+        assert!(only_fault(fields).contains("NUL"));
+        assert_eq!(with("true").optional_flag("x"), Some(true));
+        assert_eq!(with("0").optional_flag("x"), Some(false));
+        assert_eq!(Fields::default().optional_flag("x"), None);
+        assert_eq!(with("-9223372036854775808").integer("x"), Some(i64::MIN));
+        let mut fields = with("9223372036854775808");
+        assert_eq!(fields.integer("x"), None);
+        assert!(only_fault(fields).contains("must be a valid integer"));
     }
 
     #[test]

@@ -6,12 +6,11 @@ use axum::extract::Path;
 use http::StatusCode;
 use rbac::{Action, Object, Resource, RoleName};
 use store::members::ListMemberships;
-use store::organizations::ListIdsOfUser;
 use store::pubsub::{Publish, Voided};
 use store::users::{GetUser, UpdateRoles};
 use store::{Constraint, Error, TxOptions};
 
-use super::to_wire;
+use super::list::one;
 use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Body, Json};
@@ -100,6 +99,5 @@ pub(super) async fn update(
         }
         other => other?,
     };
-    let organizations = cx.run(ListIdsOfUser { user_id: id }).await?;
-    Ok(Json(to_wire(user, organizations)))
+    one(&cx, user).await.map(Json)
 }

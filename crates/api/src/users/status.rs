@@ -3,12 +3,11 @@
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use http::StatusCode;
-use store::organizations::ListIdsOfUser;
 use store::pubsub::{Publish, Voided};
 use store::users::UpdateStatus;
 use store::{Error, TxOptions};
 
-use super::to_wire;
+use super::list::one;
 use crate::cx::Cx;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
@@ -66,6 +65,5 @@ async fn set(cx: &Cx, user: &str, status: &'static str) -> ApiResult<Json<sdk::U
         })
         .await
         .map_err(ApiError::forbidding)?;
-    let organizations = cx.run(ListIdsOfUser { user_id: id.0 }).await?;
-    Ok(Json(to_wire(user, organizations)))
+    one(cx, user).await.map(Json)
 }

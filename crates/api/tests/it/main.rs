@@ -1,6 +1,7 @@
 //! The API over real sockets and a real database.
 #![cfg(test)]
 
+mod accounts;
 mod ai_providers;
 mod app;
 mod audit;

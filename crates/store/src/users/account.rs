@@ -1,3 +1,4 @@
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rbac::{Action, Object, Resource};
@@ -7,7 +8,7 @@ use time::OffsetDateTime;
 use super::{LoginUser, User, object};
 use crate::locks::{Lock, take};
 use crate::query::{Access, Change, Db, Fut, Permit, Query, check};
-use crate::schema::users;
+use crate::schema::{api_keys, users, workspaces};
 use crate::{Constraint, Error, Pk};
 
 /// Most accounts that one run of [`MarkDormant`] looks at.
@@ -179,7 +180,8 @@ impl Query for UpdateLoginType {
     }
 }
 
-/// Sets a password. A code that was sent to reset it is no longer good for anything.
+/// Sets a password. A code that was sent to reset it is no longer good for anything, and all keys of the user end:
+/// whoever had the old password may have made some.
 #[derive(Debug)]
 pub struct UpdatePassword {
     /// Whose.
@@ -207,7 +209,13 @@ impl Query for UpdatePassword {
             updated_at: Some(self.now),
             ..Changes::default()
         };
-        Box::pin(credentials(db, self.id, changes))
+        Box::pin(async move {
+            let change = credentials(db, self.id, changes).await?;
+            diesel::delete(api_keys::table.filter(api_keys::user_id.eq(Pk(self.id))))
+                .execute(db.conn())
+                .await?;
+            Ok(change)
+        })
     }
 }
 
@@ -296,7 +304,8 @@ impl Query for FindPasscode {
 
 /// Deletes a user, who stays for history under a name and address that are free again. What must not outlive the
 /// account goes with it: keys, links, secrets, memberships. The last owner stays
-/// ([`Constraint::UsersLastOwner`]), and so do users that act for the deployment ([`Error::NotFound`]).
+/// ([`Constraint::UsersLastOwner`]), so does who has workspaces ([`Constraint::WorkspacesOwnerFk`]), and so do users that
+/// act for the deployment ([`Error::NotFound`]).
 #[derive(Debug)]
 pub struct DeleteUser {
     /// Which.
@@ -325,6 +334,13 @@ impl Query for DeleteUser {
             let owner = |roles: &[String]| roles.iter().any(|role| role == "owner");
             if owner(&user.rbac_roles) && !another_owner(db, self.id).await? {
                 return Err(Error::Check(Constraint::UsersLastOwner));
+            }
+            // A workspace that is being made holds its owner's row, and waits for it here.
+            let works = workspaces::table
+                .filter(workspaces::owner_id.eq(Pk(self.id)))
+                .filter(workspaces::deleted.eq(false));
+            if diesel::select(exists(works)).get_result(db.conn()).await? {
+                return Err(Error::Missing(Constraint::WorkspacesOwnerFk));
             }
             let changes =
                 Changes { deleted: Some(true), updated_at: Some(self.now), ..Changes::default() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stdx::ids::UserId;
 use store::users::{DeleteUser, InsertUser};
-use store::{Call, Store as _};
+use store::{Call, Constraint, Error, Store as _};
 use testkit::TestDb;
 use uuid::Uuid;
 
@@ -85,6 +85,10 @@ async fn nothing_that_must_not_outlive_a_user_does() {
     // Somebody else can administrate the deployment.
     let another = InsertUser { rbac_roles: vec!["owner".to_owned()], ..new_user(77, "another") };
     store.run(Call::by(&owner()), another).await.unwrap();
+    // Who has workspaces stays.
+    let kept = store.run(Call::by(&owner()), DeleteUser { id: USER, now: NOW }).await;
+    assert!(matches!(kept, Err(Error::Missing(Constraint::WorkspacesOwnerFk))), "{kept:?}");
+    db.sql("UPDATE workspaces SET deleted = true").await.unwrap();
     let columns = db.sql(COLUMNS).await.unwrap();
     let columns: Vec<String> = columns.into_iter().map(|row| row[0].clone().unwrap()).collect();
     let fates: BTreeMap<&str, Fate> = FATES.iter().copied().collect();
