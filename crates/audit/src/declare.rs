@@ -132,7 +132,7 @@ macro_rules! auditable {
                     },)*
                     $($crate::Field {
                         name: stringify!($secret),
-                        shown: $crate::Shown::Secret({ let $secret = $secret; $text }),
+                        shown: $crate::Shown::Secret({ let $secret = $secret; $text.map(Into::into) }),
                     },)*
                 ]
             }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 use stdx::ids::OrganizationId;
 use uuid::Uuid;
@@ -36,7 +38,7 @@ pub enum Shown<'a> {
     /// Old and new value.
     Tracked(Value),
     /// That it changed, with empty values on both sides.
-    Secret(Option<&'a str>),
+    Secret(Option<Cow<'a, str>>),
 }
 
 impl std::fmt::Debug for Shown<'_> {
@@ -132,7 +134,7 @@ mod tests {
             vec![
                 Field { name: "open", shown: Shown::Tracked(json!(self.open)) },
                 Field { name: "name", shown: Shown::Tracked(json!(self.name)) },
-                Field { name: "code", shown: Shown::Secret(Some(&self.code)) },
+                Field { name: "code", shown: Shown::Secret(Some(Cow::Borrowed(&self.code))) },
             ]
         }
     }

@@ -14,6 +14,9 @@ use store::git_ssh_keys::GitSshKey;
 use store::groups::{Group, GroupWithMembers};
 use store::licenses::License;
 use store::members::Member;
+use store::oauth2_apps::App;
+use store::oauth2_grants::Grant;
+use store::oauth2_secrets::AppSecret;
 use store::organizations::Organization;
 use store::own_provider_keys::OwnProviderKey;
 use store::provisioner_keys::ProvisionerKey;
@@ -49,9 +52,13 @@ pub const TABLES: &[Table] = &[
     UsageLimit::TABLE,
     OwnProviderKey::TABLE,
     ProvisionerKey::TABLE,
+    App::TABLE,
+    AppSecret::TABLE,
+    Grant::TABLE,
 ];
 
 mod chats;
+mod oauth2;
 
 auditable! {
     User as "user" {
@@ -91,7 +98,7 @@ impl Auditable for LoginUser {
         let Self { user, hashed_password } = self;
         let hash = Some(hashed_password.as_str()).filter(|hash| !hash.is_empty());
         let mut fields = user.fields();
-        fields.push(Field { name: "hashed_password", shown: Shown::Secret(hash) });
+        fields.push(Field { name: "hashed_password", shown: Shown::Secret(hash.map(Into::into)) });
         fields
     }
 }
@@ -357,7 +364,10 @@ impl Auditable for UserSecret {
         // That a value cannot be opened is nobody's change.
         let Self { info, value, fault: _ } = self;
         let mut fields = info.fields();
-        fields.push(Field { name: "value", shown: Shown::Secret(Some(value.expose().as_str())) });
+        fields.push(Field {
+            name: "value",
+            shown: Shown::Secret(Some(value.expose().as_str().into())),
+        });
         fields
     }
 }

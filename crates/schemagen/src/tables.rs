@@ -36,6 +36,8 @@ const JOINED: &[(&str, &str)] = &[
     ("api_keys", "users"),
     ("audit_logs", "users"),
     ("connection_logs", "users"),
+    ("oauth2_grants", "oauth2_provider_apps"),
+    ("oauth2_provider_app_tokens", "oauth2_provider_apps"),
     ("organization_members", "organizations"),
 ];
 

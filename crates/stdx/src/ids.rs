@@ -128,4 +128,14 @@ ids! {
     ConnectionLogId;
     /// A workspace.
     WorkspaceId;
+    /// An OAuth2 client; what the protocol calls `client_id`.
+    Oauth2AppId;
+    /// One secret of an OAuth2 client.
+    Oauth2SecretId;
+    /// What a user consented to: the family of the codes and tokens that were issued under it.
+    Oauth2GrantId;
+    /// One OAuth2 authorization code.
+    Oauth2CodeId;
+    /// One OAuth2 refresh token.
+    Oauth2TokenId;
 }

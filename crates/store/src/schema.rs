@@ -2129,4 +2129,8 @@ diesel::allow_tables_to_appear_in_same_query!(audit_logs, users);
 
 diesel::allow_tables_to_appear_in_same_query!(connection_logs, users);
 
+diesel::allow_tables_to_appear_in_same_query!(oauth2_grants, oauth2_provider_apps);
+
+diesel::allow_tables_to_appear_in_same_query!(oauth2_provider_app_tokens, oauth2_provider_apps);
+
 diesel::allow_tables_to_appear_in_same_query!(organization_members, organizations);

@@ -20,7 +20,7 @@ pub use account::{
     DeleteUser, FindPasscode, MarkDormant, Passcode, UpdateChatSpendLimit, UpdateGithubId,
     UpdateLoginType, UpdatePasscode, UpdatePassword, UpdateProfile, UpdateQuietHours,
 };
-pub(crate) use list::{Condition, count, page};
+pub(crate) use list::{Condition, containing, count, page};
 pub use list::{
     CountUsers, Filter, ListAllIds, ListByIds, ListUsers, PAGE_MAX, ValidateIds, Window,
 };

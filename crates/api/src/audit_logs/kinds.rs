@@ -43,6 +43,7 @@ pub(super) const KINDS: &[Kind] = &[
     called("mcp_server_config", "mcp server"),
     kind("notification_template"),
     kind("notifications_settings"),
+    kind("oauth2_grant"),
     kind("oauth2_provider_app"),
     kind("oauth2_provider_app_secret"),
     kind("organization"),

@@ -106,7 +106,7 @@ impl Auditable for McpServer {
         let secret = secret.into_iter().map(|(name, secret)| {
             // Empty is none.
             let text = Some(secret.expose().as_str()).filter(|text| !text.is_empty());
-            (name, Shown::Secret(text))
+            (name, Shown::Secret(text.map(Into::into)))
         });
         shown.chain(secret).map(|(name, shown)| Field { name, shown }).collect()
     }

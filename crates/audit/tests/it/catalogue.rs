@@ -19,6 +19,9 @@ use store::git_ssh_keys::GitSshKey;
 use store::groups::{Group, GroupWithMembers};
 use store::licenses::License;
 use store::mcp_servers::McpServer;
+use store::oauth2_apps::{App, RegisteredApp};
+use store::oauth2_grants::Grant;
+use store::oauth2_secrets::AppSecret;
 use store::organizations::Organization;
 use store::own_provider_keys::OwnProviderKey;
 use store::provisioner_keys::ProvisionerKey;
@@ -34,11 +37,14 @@ fn name<R: Auditable>() -> &'static str {
 fn audited() -> Vec<&'static str> {
     vec![
         name::<ApiKey>(),
+        name::<App>(),
+        name::<AppSecret>(),
         name::<BudgetOverride>(),
         name::<Chat>(),
         name::<ChatModel>(),
         name::<CustomRole>(),
         name::<GitSshKey>(),
+        name::<Grant>(),
         name::<Group>(),
         name::<GroupBudget>(),
         name::<GroupWithMembers>(),
@@ -51,6 +57,7 @@ fn audited() -> Vec<&'static str> {
         name::<Provider>(),
         name::<ProviderKey>(),
         name::<ProvisionerKey>(),
+        name::<RegisteredApp>(),
         name::<Seat>(),
         name::<UsageLimit>(),
         name::<User>(),
@@ -63,8 +70,8 @@ fn audited() -> Vec<&'static str> {
     ]
 }
 
-/// Rows whose changes are nobody's doing.
-const UNTOLD: &[&str] = &["Item", "Replica"];
+/// Rows whose changes are nobody's doing, or part of a grant's life, which is told.
+const UNTOLD: &[&str] = &["Code", "Item", "Replica", "Token"];
 
 /// Queries that write and yield no change, and why nothing is told of them.
 const SILENT: &[(&str, &[&str])] = &[
@@ -76,6 +83,9 @@ const SILENT: &[(&str, &[&str])] = &[
             "chats.heartbeat_chats",
             "connection_logs.upsert_connection_logs",
             "gateway_keys.touch_gateway_keys",
+            "oauth2_apps.touch_app",
+            "oauth2_grants.touch_grant",
+            "oauth2_secrets.touch_secret",
             "interceptions.ingest_facts",
             "interceptions.sweep_open",
             "provisioner_daemons.touch_provisioner_daemon",
@@ -125,6 +135,10 @@ const SILENT: &[(&str, &[&str])] = &[
             "user_links.update_user_link",
             "users.update_password_hash",
         ],
+    ),
+    (
+        "happens under a grant, which is told",
+        &["oauth2_codes.consume_code", "oauth2_codes.delete_codes", "oauth2_tokens.rotate_token"],
     ),
     (
         "a user's own connections to other services, renewed all the time",

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use stdx::Secret;
 use stdx::ids::{
-    GatewayKeyId, McpServerId, OrganizationId, ProviderId, ProviderKeyId, ProvisionerKeyId, UserId,
-    UserSecretId,
+    GatewayKeyId, McpServerId, Oauth2AppId, OrganizationId, ProviderId, ProviderKeyId,
+    ProvisionerKeyId, UserId, UserSecretId,
 };
 use store::ai_providers::{Provider, ProviderKey};
 use store::chats::Chat;
@@ -14,6 +14,7 @@ use store::gateway_keys::HashedGatewayKey;
 use store::git_ssh_keys::GitSshKey;
 use store::licenses::License;
 use store::mcp_servers::{McpSecrets, McpServer, McpSettings};
+use store::oauth2_apps::{App, RegisteredApp};
 use store::own_provider_keys::OwnProviderKey;
 use store::provisioner_keys::ProvisionerKey;
 use store::user_secrets::{SecretInfo, UserSecret};
@@ -139,6 +140,39 @@ fn provisioner_key(hash: &[u8]) -> ProvisionerKey {
     }
 }
 
+fn app(hash: &[u8], key: &str) -> RegisteredApp {
+    let app = App {
+        id: Pk(Oauth2AppId::new(ID)),
+        created_at: NOW,
+        updated_at: NOW,
+        name: "editor".to_owned(),
+        icon: String::new(),
+        callback_url: "http://127.0.0.1/callback".to_owned(),
+        redirect_uris: Vec::new(),
+        client_type: "public".to_owned(),
+        dynamically_registered: true,
+        client_id_issued_at: None,
+        client_secret_expires_at: None,
+        grant_types: Vec::new(),
+        response_types: Vec::new(),
+        token_endpoint_auth_method: "none".to_owned(),
+        scope: String::new(),
+        contacts: Vec::new(),
+        client_uri: None,
+        logo_uri: None,
+        tos_uri: None,
+        policy_uri: None,
+        jwks_uri: None,
+        jwks: Some(json!({ "keys": [{ "k": key }] })),
+        software_id: None,
+        software_version: None,
+        registration_client_uri: None,
+        registered_from_ip: None,
+        last_used_at: None,
+    };
+    RegisteredApp { app, registration_access_token: Some(hash.to_vec()) }
+}
+
 fn mcp_server(secret: &str) -> McpServer {
     McpServer {
         id: McpServerId::new(ID),
@@ -205,6 +239,8 @@ proptest! {
         for told in [
             all(|hash| gateway_key(hash.as_bytes()), &a, &b),
             all(|hash| provisioner_key(hash.as_bytes()), &a, &b),
+            all(|hash| app(hash.as_bytes(), hash), &a, &b),
+            all(|hash| app(hash.as_bytes(), hash).app, &a, &b),
         ] {
             let shown = told.split("Change").next().unwrap_or_default();
             prop_assert!(!shown.contains("s3cr3t") && !shown.contains(&format!("{:?}", a.as_bytes())), "{told}");
@@ -225,6 +261,12 @@ proptest! {
         prop_assert_eq!(told(&shown, "value"), changed);
         let shown = diff(Some(&ssh_key(&a)), Some(&ssh_key(&b)));
         prop_assert_eq!(told(&shown, "private_key"), changed);
+        let shown = diff(Some(&app(a.as_bytes(), "")), Some(&app(b.as_bytes(), "")));
+        prop_assert_eq!(told(&shown, "registration_access_token"), changed);
+        prop_assert!(!shown.contains_key("jwks"));
+        let shown = diff(Some(&app(b"", &a)), Some(&app(b"", &b)));
+        prop_assert_eq!(told(&shown, "jwks"), changed);
+        prop_assert!(!shown.contains_key("registration_access_token"));
     }
 }
 
@@ -245,6 +287,7 @@ fn every_declared_secret_is_planted_above() {
         ProviderKey::TABLE.0,
         GitSshKey::TABLE.0,
         ProvisionerKey::TABLE.0,
+        App::TABLE.0,
         OwnProviderKey::TABLE.0,
     ];
     let mut planted = planted.to_vec();

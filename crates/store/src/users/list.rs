@@ -50,7 +50,7 @@ const TERMS: Terms<users::table> = Terms {
 };
 
 /// A pattern that matches what contains `part`, and nothing for what it means in patterns.
-fn containing(part: &str) -> String {
+pub(crate) fn containing(part: &str) -> String {
     let literal = part.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     format!("%{literal}%")
 }

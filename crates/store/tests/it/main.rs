@@ -38,6 +38,8 @@ mod meeting;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod oauth2;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod personal;

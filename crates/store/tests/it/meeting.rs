@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use crate::scene::eventually;
 
 /// Statements that wait for a lock.
-const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+pub(crate) const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
 macro_rules! refused {

@@ -13,6 +13,8 @@ mod connection_logs;
 mod crypto_keys;
 #[path = "samples/licenses.rs"]
 mod licenses;
+#[path = "samples/oauth2.rs"]
+mod oauth2;
 #[path = "samples/people.rs"]
 mod people;
 #[path = "samples/personal.rs"]
@@ -126,6 +128,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     provisioner_keys::visit(visitor);
     state::visit(visitor);
     chats::visit(visitor);
+    oauth2::visit(visitor);
 }
 
 fn users(v: &mut impl Visitor) {
