@@ -2,6 +2,7 @@
 //! jitter, a deadline, and metrics; every server runs all jobs, and a lock in the database lets one of them work.
 
 mod checkpoints;
+mod clients;
 mod crypto_keys;
 mod purge;
 mod runner;
@@ -100,6 +101,15 @@ impl Jobs<'_> {
             move || {
                 let (store, clock, rng) = at.clone();
                 async move { crypto_keys::rotate(&store, &clock, &rng).await }
+            },
+        );
+        let at = (store.clone(), clock.clone(), rng.clone());
+        runner.start(
+            Job { name: "oauth2_clients", first: 10 * MINUTE, every: 6 * HOUR, deadline: MINUTE },
+            lifecycle,
+            move || {
+                let (store, clock, rng) = at.clone();
+                async move { clients::remove(&store, &clock, &rng).await }
             },
         );
         runner.start(

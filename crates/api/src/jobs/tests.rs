@@ -12,7 +12,7 @@ use time::macros::datetime;
 
 use super::purge::{Purge, PurgeMetrics};
 use super::runner::{Job, JobMetrics, Runner};
-use super::{Retention, crypto_keys};
+use super::{Retention, clients, crypto_keys};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -164,6 +164,29 @@ async fn a_table_that_fails_keeps_no_other_from_being_purged_and_one_server_work
         told.contains("coderd_dbpurge_iteration_duration_seconds_count{success=\"false\"} 1"),
         "{told}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_nobody_wanted_go_and_it_is_told() {
+    let db = TestDb::new().await;
+    let store = db.store().await.unwrap();
+    db.sql(
+        "INSERT INTO oauth2_provider_apps (id, created_at, updated_at, name, callback_url, dynamically_registered, last_used_at)
+         SELECT gen_random_uuid(), now() - interval '31 days', now(), name, 'http://127.0.0.1', registered, used::timestamptz
+           FROM (VALUES ('old', true, NULL), ('used', true, now()::text), ('made', false, NULL)) AS v (name, registered, used);
+         INSERT INTO oauth2_provider_apps (id, created_at, updated_at, name, callback_url, dynamically_registered)
+         VALUES (gen_random_uuid(), now(), now(), 'new', 'http://127.0.0.1', true)",
+    )
+    .await
+    .unwrap();
+    let (clock, rng) = (SystemClock::shared(), SystemRng::shared());
+    let remove = async || clients::remove(&store, &clock, &rng).await.unwrap();
+    assert_eq!((remove().await, remove().await), (1, 0));
+    assert_eq!(count(&db, "oauth2_provider_apps WHERE name = 'old'").await, 0);
+    assert_eq!(count(&db, "oauth2_provider_apps").await, 3);
+    let told = "audit_logs WHERE action = 'delete' AND resource_target = 'old'
+        AND additional_fields ->> 'automatic_subsystem' = 'oauth2_clients'";
+    assert_eq!(count(&db, told).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,7 +265,9 @@ impl Full {
                 entries: Vec::new(),
             };
             let begun = tx.begin(options, attempt).await;
-            let began = begun.is_ok();
+            // Nothing is done by what does not begin, or may not write.
+            let did_nothing = begun.is_err() || options.read_only;
+            let not_begun = begun.is_err();
             let outcome = match begun {
                 Ok(()) => {
                     let outcome = body(&mut tx).await;
@@ -275,12 +277,11 @@ impl Full {
             };
             metrics.transaction(options.name, started.elapsed(), outcome.is_ok());
             let hung = tx.session.hung;
-            let lost = tx.give_back() || !began;
+            let lost = tx.give_back() || not_begun;
             if lost {
                 self.inner.inner.forget_idle();
             }
-            // Nothing was done by what did not begin, or may not write.
-            let harmless = lost && !hung && (!began || options.read_only) && attempt == 1;
+            let harmless = lost && !hung && did_nothing && attempt == 1;
             match outcome {
                 Err(error) if harmless || (error.is_transient() && attempt < ATTEMPTS) => {
                     tracing::debug!(tx.name = options.name, attempt, "transaction lost, again");
