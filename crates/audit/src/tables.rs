@@ -20,9 +20,12 @@ use store::oauth2_secrets::AppSecret;
 use store::organizations::Organization;
 use store::own_provider_keys::OwnProviderKey;
 use store::provisioner_keys::ProvisionerKey;
+use store::tasks::Task;
+use store::templates::Template;
 use store::user_secrets::{SecretInfo, UserSecret};
 use store::user_skills::UserSkill;
 use store::users::{LoginUser, User};
+use store::workspaces::Workspace;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -55,10 +58,14 @@ pub const TABLES: &[Table] = &[
     App::TABLE,
     AppSecret::TABLE,
     Grant::TABLE,
+    Workspace::TABLE,
+    Template::TABLE,
+    Task::TABLE,
 ];
 
 mod chats;
 mod oauth2;
+mod workspaces;
 
 auditable! {
     User as "user" {

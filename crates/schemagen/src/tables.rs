@@ -39,6 +39,18 @@ const JOINED: &[(&str, &str)] = &[
     ("oauth2_grants", "oauth2_provider_apps"),
     ("oauth2_provider_app_tokens", "oauth2_provider_apps"),
     ("organization_members", "organizations"),
+    ("tasks_with_status", "workspaces"),
+    ("users", "workspace_agents"),
+    ("users", "workspace_builds"),
+    ("users", "workspace_resources"),
+    ("users", "workspaces"),
+    ("workspace_agents", "workspace_builds"),
+    ("workspace_agents", "workspace_resources"),
+    ("workspace_agents", "workspaces"),
+    ("workspace_builds", "workspace_resources"),
+    ("workspace_builds", "workspaces"),
+    ("workspace_resources", "workspaces"),
+    ("workspaces", "workspaces_expanded"),
 ];
 
 /// Renders `schema.rs`.

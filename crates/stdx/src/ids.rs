@@ -128,6 +128,16 @@ ids! {
     ConnectionLogId;
     /// A workspace.
     WorkspaceId;
+    /// What workspaces are made from.
+    TemplateId;
+    /// One version of a template.
+    TemplateVersionId;
+    /// A start, stop or deletion of a workspace.
+    WorkspaceBuildId;
+    /// An agent that runs in a workspace, or an agent of that agent.
+    WorkspaceAgentId;
+    /// What an agent was told to do in a workspace of its own.
+    TaskId;
     /// An OAuth2 client; what the protocol calls `client_id`.
     Oauth2AppId;
     /// One secret of an OAuth2 client.

@@ -73,13 +73,17 @@ pub mod purge;
 pub mod replicas;
 pub mod site_configs;
 pub mod system_roles;
+pub mod tasks;
 pub mod telemetry;
+pub mod templates;
 pub mod usage_events;
 pub mod user_configs;
 pub mod user_links;
 pub mod user_secrets;
 pub mod user_skills;
 pub mod users;
+pub mod workspace_agents;
+pub mod workspaces;
 
 pub use connect::{ConnectError, ConnectOptions, answers};
 pub use constraints::Constraint;

@@ -3,6 +3,7 @@
 
 mod joined;
 mod shared;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,8 @@ use uuid::Uuid;
 use crate::Pk;
 
 pub use shared::{AclShape, Sharing};
+pub use stored::ENTRIES_MAX;
+pub(crate) use stored::nobody;
 
 /// A condition on rows of `T`.
 pub type Condition<T> = Box<dyn BoxableExpression<T, Pg, SqlType = Bool>>;

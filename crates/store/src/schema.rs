@@ -2134,3 +2134,27 @@ diesel::allow_tables_to_appear_in_same_query!(oauth2_grants, oauth2_provider_app
 diesel::allow_tables_to_appear_in_same_query!(oauth2_provider_app_tokens, oauth2_provider_apps);
 
 diesel::allow_tables_to_appear_in_same_query!(organization_members, organizations);
+
+diesel::allow_tables_to_appear_in_same_query!(tasks_with_status, workspaces);
+
+diesel::allow_tables_to_appear_in_same_query!(users, workspace_agents);
+
+diesel::allow_tables_to_appear_in_same_query!(users, workspace_builds);
+
+diesel::allow_tables_to_appear_in_same_query!(users, workspace_resources);
+
+diesel::allow_tables_to_appear_in_same_query!(users, workspaces);
+
+diesel::allow_tables_to_appear_in_same_query!(workspace_agents, workspace_builds);
+
+diesel::allow_tables_to_appear_in_same_query!(workspace_agents, workspace_resources);
+
+diesel::allow_tables_to_appear_in_same_query!(workspace_agents, workspaces);
+
+diesel::allow_tables_to_appear_in_same_query!(workspace_builds, workspace_resources);
+
+diesel::allow_tables_to_appear_in_same_query!(workspace_builds, workspaces);
+
+diesel::allow_tables_to_appear_in_same_query!(workspace_resources, workspaces);
+
+diesel::allow_tables_to_appear_in_same_query!(workspaces, workspaces_expanded);

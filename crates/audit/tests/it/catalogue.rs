@@ -25,9 +25,12 @@ use store::oauth2_secrets::AppSecret;
 use store::organizations::Organization;
 use store::own_provider_keys::OwnProviderKey;
 use store::provisioner_keys::ProvisionerKey;
+use store::tasks::Task;
+use store::templates::Template;
 use store::user_secrets::UserSecret;
 use store::user_skills::UserSkill;
 use store::users::{LoginUser, User};
+use store::workspaces::Workspace;
 
 fn name<R: Auditable>() -> &'static str {
     type_name::<R>().rsplit("::").next().unwrap()
@@ -59,10 +62,13 @@ fn audited() -> Vec<&'static str> {
         name::<ProvisionerKey>(),
         name::<RegisteredApp>(),
         name::<Seat>(),
+        name::<Task>(),
+        name::<Template>(),
         name::<UsageLimit>(),
         name::<User>(),
         name::<UserSecret>(),
         name::<UserSkill>(),
+        name::<Workspace>(),
         // As `audit::tables::NamedMember`, because memberships have no name of their own.
         "Member",
         // As the settings that are kept in it, which have names.
@@ -70,8 +76,8 @@ fn audited() -> Vec<&'static str> {
     ]
 }
 
-/// Rows whose changes are nobody's doing, or part of a grant's life, which is told.
-const UNTOLD: &[&str] = &["Code", "Item", "Replica", "Token"];
+/// Rows whose changes are nobody's doing, or part of the life of a grant or a workspace, which is told.
+const UNTOLD: &[&str] = &["Code", "Item", "Replica", "Token", "WorkspaceAgent"];
 
 /// Queries that write and yield no change, and why nothing is told of them.
 const SILENT: &[(&str, &[&str])] = &[
@@ -96,6 +102,7 @@ const SILENT: &[(&str, &[&str])] = &[
             "usage_events.mark_failed",
             "usage_events.mark_published",
             "users.update_last_seen",
+            "workspace_agents.update_metadata",
         ],
     ),
     (

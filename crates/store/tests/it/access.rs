@@ -13,8 +13,8 @@ use store::{
     custom_roles, external_auth_links, gateway_keys, git_ssh_keys, groups, interceptions, licenses,
     locks, mcp_servers, members, oauth2_apps, oauth2_codes, oauth2_grants, oauth2_secrets,
     oauth2_tokens, organizations, own_provider_keys, provisioner_daemons, provisioner_keys, pubsub,
-    purge, replicas, site_configs, system_roles, telemetry, usage_events, user_configs, user_links,
-    user_secrets, user_skills, users,
+    purge, replicas, site_configs, system_roles, tasks, telemetry, templates, usage_events,
+    user_configs, user_links, user_secrets, user_skills, users, workspace_agents, workspaces,
 };
 use testkit::TestDb;
 
@@ -58,13 +58,17 @@ const LISTS: &[&[&str]] = &[
     replicas::QUERIES,
     site_configs::QUERIES,
     system_roles::QUERIES,
+    tasks::QUERIES,
     telemetry::QUERIES,
+    templates::QUERIES,
     usage_events::QUERIES,
     user_configs::QUERIES,
     user_links::QUERIES,
     user_secrets::QUERIES,
     user_skills::QUERIES,
     users::QUERIES,
+    workspace_agents::QUERIES,
+    workspaces::QUERIES,
 ];
 
 #[derive(Default)]
@@ -239,6 +243,8 @@ const ROWS: &str = "SELECT md5(string_agg(t, '|' ORDER BY t)) FROM (
     UNION ALL SELECT o::text FROM organizations o UNION ALL SELECT m::text FROM organization_members m
     UNION ALL SELECT g::text FROM ai_gateway_keys g UNION ALL SELECT p::text FROM ai_providers p UNION ALL SELECT k::text FROM ai_provider_keys k
     UNION ALL SELECT s::text FROM site_configs s UNION ALL SELECT a::text FROM audit_logs a
+    UNION ALL SELECT w::text FROM workspaces w UNION ALL SELECT t::text FROM templates t UNION ALL SELECT t::text FROM tasks t
+    UNION ALL SELECT a::text FROM workspace_agents a UNION ALL SELECT m::text FROM workspace_agent_metadata m
     UNION ALL SELECT i::text FROM aibridge_interceptions i) rows";
 
 /// The same samples show that the refusals above come from the rules and not from missing rows.

@@ -69,6 +69,14 @@ mod state;
 #[cfg(test)]
 mod systems;
 #[cfg(test)]
+mod tasks;
+#[cfg(test)]
+mod templates;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod workspace_agents;
+#[cfg(test)]
+mod workspaces;

@@ -25,6 +25,8 @@ mod provisioner_keys;
 mod purge;
 #[path = "samples/state.rs"]
 mod state;
+#[path = "samples/workspaces.rs"]
+mod workspaces;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -128,6 +130,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     provisioner_keys::visit(visitor);
     state::visit(visitor);
     chats::visit(visitor);
+    workspaces::visit(visitor);
     oauth2::visit(visitor);
 }
 
