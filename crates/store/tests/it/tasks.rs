@@ -182,10 +182,10 @@ async fn each_sees_the_tasks_of_workspaces_that_he_sees() {
     }
     store.run(Call::by(&alice), new_task(6, 1, "alone")).await.unwrap();
     store.run(Call::by(&bob), in_workspace(7, 2, "bobs", 2)).await.unwrap();
-    set(&db, 3, &format!("user_acl = '{}'", shared_with(user_id(2), &["read"]))).await;
-    let suspended = shared_with(user_id(2), &["read", "delete"]);
+    set(&db, 3, &format!("user_acl = '{}'", shared_with(&user_id(2), &["read"]))).await;
+    let suspended = shared_with(&user_id(2), &["read", "delete"]);
     set(&db, 4, &format!("dormant_at = now(), user_acl = '{suspended}'")).await;
-    set(&db, 5, &format!("group_acl = '{}'", shared_with(ORG, &["*"]))).await;
+    set(&db, 5, &format!("group_acl = '{}'", shared_with(&ORG, &["*"]))).await;
     let limited = SubjectBuilder::user(user_id(1)).site_role("member");
     let only = AllowList::parse(&[format!("workspace:{}", workspace_id(1))]).unwrap();
     let limited = limited

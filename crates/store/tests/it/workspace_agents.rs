@@ -48,7 +48,7 @@ pub(crate) async fn add_build(db: &TestDb, workspace: u32, (number, what, state,
         "canceled" => "started_at = now(), canceled_at = now(), completed_at = now()",
         other => panic!("{other}"),
     };
-    let mut sql = format!(
+    let sql = format!(
         "INSERT INTO provisioner_jobs (id, created_at, updated_at, organization_id, initiator_id, type)
          VALUES ('{build}', now(), now(), '{ORG}', '{by}', 'workspace_build');
          INSERT INTO workspace_builds (id, created_at, updated_at, workspace_id, template_version_id, build_number,
@@ -57,10 +57,9 @@ pub(crate) async fn add_build(db: &TestDb, workspace: u32, (number, what, state,
          INSERT INTO workspace_resources (id, created_at, job_id, transition, type, name)
          VALUES ('{build}', now(), '{build}', '{what}', 'docker_container', 'dev');"
     );
-    if !times.is_empty() {
-        sql += &format!("UPDATE provisioner_jobs SET {times} WHERE id = '{build}';");
-    }
-    db.sql(&sql).await.unwrap();
+    let job = format!("UPDATE provisioner_jobs SET {times} WHERE id = '{build}'");
+    let job = if times.is_empty() { "" } else { job.as_str() };
+    db.sql(&[sql.as_str(), job].concat()).await.unwrap();
     let made = format!("SELECT job_status FROM provisioner_jobs WHERE id = '{build}'");
     assert_eq!(crate::scene::value(db, &made).await, state);
 }
@@ -220,7 +219,7 @@ async fn an_agent_comes_with_its_workspace_and_the_owners_name() {
     for by in [&person(2), &member(1)] {
         refused!(store.run(Call::by(by), get(1)).await, Error::Denied(_));
     }
-    set(&db, 1, &format!("user_acl = '{}'", shared_with(user_id(2), &["read"]))).await;
+    set(&db, 1, &format!("user_acl = '{}'", shared_with(&user_id(2), &["read"]))).await;
     assert_eq!(store.run(Call::by(&person(2)), get(1)).await.unwrap().agent, one.agent);
     set(&db, 1, "dormant_at = now()").await;
     refused!(store.run(Call::by(&person(2)), get(1)).await, Error::Denied(_));
@@ -298,7 +297,7 @@ async fn agents_of_agents_are_listed_and_removed() {
     let later = NOW + Duration::from_secs(5);
     let delete = |n| DeleteSubAgent { id: agent_id(n), now: later };
     // To read it is not enough.
-    set(&db, 1, &format!("user_acl = '{}'", shared_with(user_id(2), &["read"]))).await;
+    set(&db, 1, &format!("user_acl = '{}'", shared_with(&user_id(2), &["read"]))).await;
     refused!(store.run(Call::by(&bob), delete(2)).await, Error::Denied(_));
     assert!(store.run(Call::by(&bob), list(1)).await.is_ok());
     refused!(store.run(by, delete(1)).await, Error::NotFound);
@@ -311,7 +310,7 @@ async fn agents_of_agents_are_listed_and_removed() {
     // Its name is free again.
     add_agent(&db, 4, (1, 1), "a").await;
     // By a list that lets somebody.
-    set(&db, 1, &format!("user_acl = '{}'", shared_with(user_id(2), &["delete_agent"]))).await;
+    set(&db, 1, &format!("user_acl = '{}'", shared_with(&user_id(2), &["delete_agent"]))).await;
     let (one, two) = (Call::by(&bob), Call::by(&alice));
     let (first, second) = meet((&db, &store), (one, || delete(3)), (two, delete(3))).await;
     assert!(first.is_ok(), "{first:?}");

@@ -96,7 +96,7 @@ pub(crate) async fn set(db: &TestDb, n: u32, what: &str) {
 }
 
 /// A list that lets somebody do these things.
-pub(crate) fn shared_with(who: impl ToString, actions: &[&str]) -> String {
+pub(crate) fn shared_with(who: &dyn ToString, actions: &[&str]) -> String {
     serde_json::json!({ who.to_string(): { "permissions": actions } }).to_string()
 }
 
@@ -145,13 +145,13 @@ async fn many() -> (TestDb, Full) {
     }
     let (alice, bob) = (user_id(1), user_id(2));
     let read = ["read"].as_slice();
-    set(&db, 2, &format!("user_acl = '{}'", shared_with(alice, read))).await;
-    set(&db, 3, &format!("group_acl = '{}'", shared_with(GROUP, &["*"]))).await;
-    set(&db, 4, &format!("group_acl = '{}'", shared_with(ORG, read))).await;
+    set(&db, 2, &format!("user_acl = '{}'", shared_with(&alice, read))).await;
+    set(&db, 3, &format!("group_acl = '{}'", shared_with(&GROUP, &["*"]))).await;
+    set(&db, 4, &format!("group_acl = '{}'", shared_with(&ORG, read))).await;
     // Not for reading.
-    set(&db, 5, &format!("user_acl = '{}'", shared_with(alice, &["ssh"]))).await;
+    set(&db, 5, &format!("user_acl = '{}'", shared_with(&alice, &["ssh"]))).await;
     set(&db, 6, "deleted = true").await;
-    set(&db, 7, &format!("dormant_at = now(), user_acl = '{}'", shared_with(alice, read))).await;
+    set(&db, 7, &format!("dormant_at = now(), user_acl = '{}'", shared_with(&alice, read))).await;
     set(&db, 8, "dormant_at = now()").await;
     // A list that nobody could have written.
     set(&db, 9, &format!("user_acl = '{{\"{alice}\": [\"read\"], \"{bob}\": 7}}'")).await;

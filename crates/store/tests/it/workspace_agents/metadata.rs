@@ -141,13 +141,13 @@ async fn it_takes_the_right_to_update_each_workspace() {
         refused!(store.run(Call::by(by), batch(&[1, 2])).await, Error::Denied(_));
     }
     // To read is not to write.
-    set(&db, 2, &format!("user_acl = '{}'", shared_with(user_id(1), &["read"]))).await;
+    set(&db, 2, &format!("user_acl = '{}'", shared_with(&user_id(1), &["read"]))).await;
     refused!(store.run(Call::by(&alice), batch(&[1, 2])).await, Error::Denied(_));
     assert_eq!(metadata(&store, &alice, 2).await.len(), 1);
     let refused = store.run(Call::by(&bob), ListMetadata { agent_id: agent_id(1) }).await;
     refused!(refused, Error::Denied(_));
     assert_eq!(value(&db, WRITTEN).await, "0");
-    set(&db, 2, &format!("user_acl = '{}'", shared_with(user_id(1), &["update"]))).await;
+    set(&db, 2, &format!("user_acl = '{}'", shared_with(&user_id(1), &["update"]))).await;
     assert_eq!(store.run(Call::by(&alice), batch(&[1, 2])).await.unwrap(), 2);
     // What is deleted is nobody's any more.
     set(&db, 2, "deleted = true").await;

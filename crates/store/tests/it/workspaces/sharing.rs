@@ -97,16 +97,16 @@ async fn lists_are_shown_with_names() {
     let everyone = GroupId::new(ORG.uuid());
     store.run(by, with_groups(1, &[(GROUP, READ), (everyone, ActionSet::ALL)])).await.unwrap();
     let shared = store.run(Call::by(&person(1)), GetWorkspaceAcl { id }).await.unwrap();
-    let sharer =
+    let described =
         |name: &str, avatar_url: &str, actions| (name.to_owned(), avatar_url.to_owned(), actions);
-    let shown = |s: &Sharer<UserId>| (s.id, sharer(&s.name, &s.avatar_url, s.actions));
+    let shown = |s: &Sharer<UserId>| (s.id, described(&s.name, &s.avatar_url, s.actions));
     let users: Vec<_> = shared.users.iter().map(shown).collect();
-    let alice = (user_id(1), sharer("alice", "/alice.png", USE));
-    assert_eq!(users, [alice, (user_id(gone), sharer("", "", READ))]);
-    let shown = |s: &Sharer<GroupId>| (s.id, sharer(&s.name, &s.avatar_url, s.actions));
+    let alice = (user_id(1), described("alice", "/alice.png", USE));
+    assert_eq!(users, [alice, (user_id(gone), described("", "", READ))]);
+    let shown = |s: &Sharer<GroupId>| (s.id, described(&s.name, &s.avatar_url, s.actions));
     let groups: Vec<_> = shared.groups.iter().map(shown).collect();
-    let all = (everyone, sharer("Everyone", "", ActionSet::ALL));
-    assert_eq!(groups, [all, (GROUP, sharer("Devs", "", READ))]);
+    let all = (everyone, described("Everyone", "", ActionSet::ALL));
+    assert_eq!(groups, [all, (GROUP, described("Devs", "", READ))]);
     assert_eq!(shared.workspace.id.0, id);
 
     let outsider = crate::scene::member(1);
@@ -119,7 +119,7 @@ async fn lists_are_shown_with_names() {
 async fn nobody_shares_what_is_dormant() {
     let (db, store) = scene().await;
     let id = add_workspace(&db, 1, 1, "dev").await;
-    let list = shared_with(user_id(2), &["read", "share"]);
+    let list = shared_with(&user_id(2), &["read", "share"]);
     set(&db, 1, &format!("dormant_at = now(), user_acl = '{list}'")).await;
     for by in [person(1), person(2), owner()] {
         let by = Call::by(&by);
@@ -173,18 +173,18 @@ async fn no_list_outlives_the_end_of_sharing() {
     }
     let at = (&db, &store);
     let (owner, alice) = (owner(), person(1));
-    let (by, shares) = (Call::by(&owner), Call::by(&alice));
+    let (by, as_alice) = (Call::by(&owner), Call::by(&alice));
     let decide = |sharing| UpdateSharing { id: ORG, sharing, now: NOW };
     for end in [Sharing::None, Sharing::ServiceAccounts] {
         store.run(by, decide(Sharing::Everyone)).await.unwrap();
         let share = || with_users(1, &[(2, READ)]);
-        let (shared, ended) = meet(at, (shares, share), (by, decide(end))).await;
+        let (shared, ended) = meet(at, (as_alice, share), (by, decide(end))).await;
         assert_eq!(shared.unwrap().new.unwrap().user_acl.as_object().unwrap().len(), 1);
         assert_eq!(ended.unwrap().new.unwrap().shareable_workspace_owners, end.as_str());
         assert_eq!(value(&db, LISTS).await, "0", "{end:?}: shared before, and emptied");
 
         store.run(by, decide(Sharing::Everyone)).await.unwrap();
-        let (ended, shared) = meet(at, (by, || decide(end)), (shares, share())).await;
+        let (ended, shared) = meet(at, (by, || decide(end)), (as_alice, share())).await;
         assert!(ended.is_ok(), "{ended:?}");
         refused!(shared, Error::Denied(_));
         assert_eq!(value(&db, LISTS).await, "0", "{end:?}: refused afterwards");
@@ -192,7 +192,7 @@ async fn no_list_outlives_the_end_of_sharing() {
     // What is opened at the same time may be shared as soon as that is so.
     store.run(by, decide(Sharing::None)).await.unwrap();
     let opened = || decide(Sharing::Everyone);
-    let (opened, shared) = meet(at, (by, opened), (shares, with_users(1, &[(2, READ)]))).await;
+    let (opened, shared) = meet(at, (by, opened), (as_alice, with_users(1, &[(2, READ)]))).await;
     assert!(opened.is_ok() && shared.is_ok(), "{opened:?} {shared:?}");
     assert_eq!(value(&db, LISTS).await, "1");
 }
