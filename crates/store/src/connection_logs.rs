@@ -1,5 +1,6 @@
 //! Who connected to which workspace, and until when.
 
+mod app_session;
 mod list;
 mod record;
 
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use crate::Pk;
 use crate::schema::connection_logs;
 
+pub use app_session::NoteAppRequest;
 pub use list::{CountConnectionLogs, Filter, ListConnectionLogs, ListedConnection, State};
 pub use record::{
     App, BATCH_MAX, Connection, ConnectionEvent, Recorded, Terminal, UpsertConnectionLogs,
@@ -41,4 +43,4 @@ pub struct ConnectionLog {
     pub disconnect_reason: Option<String>,
 }
 
-crate::queries![UpsertConnectionLogs, ListConnectionLogs, CountConnectionLogs];
+crate::queries![UpsertConnectionLogs, NoteAppRequest, ListConnectionLogs, CountConnectionLogs];

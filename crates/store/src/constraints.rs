@@ -622,6 +622,12 @@ pub enum Constraint {
     WorkspaceAgentsResourceFk,
     /// `workspace_agents_scope_known`
     WorkspaceAgentsScopeKnown,
+    /// `workspace_app_audit_sessions_agent_fk`
+    WorkspaceAppAuditSessionsAgentFk,
+    /// `workspace_app_audit_sessions_key`
+    WorkspaceAppAuditSessionsKey,
+    /// `workspace_app_audit_sessions_pkey`
+    WorkspaceAppAuditSessionsPkey,
     /// `workspace_builds_deadlines_in_order`
     WorkspaceBuildsDeadlinesInOrder,
     /// `workspace_builds_initiator_fk`
@@ -665,7 +671,7 @@ pub enum Constraint {
 }
 
 /// In the order of the names, byte by byte.
-const NAMES: [(&str, Constraint); 327] = [
+const NAMES: [(&str, Constraint); 330] = [
     ("ai_gateway_keys_hash_check", Constraint::AiGatewayKeysHashCheck),
     ("ai_gateway_keys_hash_unique", Constraint::AiGatewayKeysHashUnique),
     ("ai_gateway_keys_name_check", Constraint::AiGatewayKeysNameCheck),
@@ -995,6 +1001,9 @@ const NAMES: [(&str, Constraint); 327] = [
     ("workspace_agents_pkey", Constraint::WorkspaceAgentsPkey),
     ("workspace_agents_resource_fk", Constraint::WorkspaceAgentsResourceFk),
     ("workspace_agents_scope_known", Constraint::WorkspaceAgentsScopeKnown),
+    ("workspace_app_audit_sessions_agent_fk", Constraint::WorkspaceAppAuditSessionsAgentFk),
+    ("workspace_app_audit_sessions_key", Constraint::WorkspaceAppAuditSessionsKey),
+    ("workspace_app_audit_sessions_pkey", Constraint::WorkspaceAppAuditSessionsPkey),
     ("workspace_builds_deadlines_in_order", Constraint::WorkspaceBuildsDeadlinesInOrder),
     ("workspace_builds_initiator_fk", Constraint::WorkspaceBuildsInitiatorFk),
     ("workspace_builds_job_fk", Constraint::WorkspaceBuildsJobFk),

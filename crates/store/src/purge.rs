@@ -184,6 +184,12 @@ old_rows! {
         "DELETE FROM connection_logs WHERE id IN (
             SELECT id FROM connection_logs WHERE connect_time < $1
              ORDER BY connect_time LIMIT $2 FOR UPDATE SKIP LOCKED)";
+    /// Removes uses of apps that went on until an instant at most.
+    DeleteOldAppSessions = "purge.delete_old_app_sessions",
+        vec![check(Action::Delete, SYSTEM)],
+        "DELETE FROM workspace_app_audit_sessions WHERE id IN (
+            SELECT id FROM workspace_app_audit_sessions WHERE updated_at < $1
+             ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
     /// Removes OAuth2 authorization codes that expired before an instant.
     DeleteExpiredCodes = "purge.delete_expired_codes",
         vec![check(Action::Delete, Object::new(Resource::Oauth2AppCodeToken))],
@@ -221,6 +227,7 @@ crate::queries![
     DeleteOldInterceptions,
     DeleteExpiredApiKeys,
     DeleteOldConnectionLogs,
+    DeleteOldAppSessions,
     DeleteExpiredCodes,
     DeleteExpiredTokens,
     DeleteUnseenProvisioners,

@@ -1884,6 +1884,35 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::sealed::SealedText;
 
+    /// Uses of apps that go on, each told once in the log of connections. Not logged: a crash of the server loses it, and some are told twice.
+    workspace_app_audit_sessions (id) {
+        /// Column `id`.
+        id -> Uuid,
+        /// Column `agent_id`.
+        agent_id -> Uuid,
+        /// Column `app_id`.
+        app_id -> Nullable<Uuid>,
+        /// Column `user_id`.
+        user_id -> Nullable<Uuid>,
+        /// Column `ip`.
+        ip -> Nullable<Inet>,
+        /// Column `user_agent`.
+        user_agent -> Text,
+        /// Column `slug_or_port`.
+        slug_or_port -> Text,
+        /// Column `status_code`.
+        status_code -> Integer,
+        /// Column `started_at`.
+        started_at -> Timestamptz,
+        /// Column `updated_at`.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::sealed::SealedText;
+
     /// Builds with their initiator's name, and without the provisioner's state.
     workspace_build_with_user (id) {
         /// Column `id`.

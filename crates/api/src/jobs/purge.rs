@@ -8,7 +8,7 @@ use stdx::SharedClock;
 use store::audit_chain::DeleteOldAuditLogs;
 use store::locks::{Lock, TryAcquire};
 use store::purge::{
-    BATCH_MAX, DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens,
+    BATCH_MAX, DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens, DeleteOldAppSessions,
     DeleteOldConnectionLogs, DeleteOldInterceptions, DeleteOldTelemetryLocks, DeleteStaleReplicas,
     DeleteUnseenProvisioners, DropOldMonths, MeasureTables,
 };
@@ -118,6 +118,8 @@ impl Purge {
         outcomes.push(self.table("expired_oauth2_codes", limit, expired).await);
         let expired = || DeleteExpiredTokens { before: now, limit };
         outcomes.push(self.table("expired_oauth2_tokens", limit, expired).await);
+        let over = || DeleteOldAppSessions { before: now - DAY, limit };
+        outcomes.push(self.table("workspace_app_audit_sessions", limit, over).await);
         let unseen = || DeleteUnseenProvisioners { before: now - 7 * DAY, limit };
         outcomes.push(self.table("provisioner_daemons", limit, unseen).await);
         let old = || DeleteOldTelemetryLocks { before: now - DAY, limit };

@@ -87,6 +87,7 @@ const SILENT: &[(&str, &[&str])] = &[
             "ai_budgets.add_spend",
             "api_keys.touch_api_key",
             "chats.heartbeat_chats",
+            "connection_logs.note_app_request",
             "connection_logs.upsert_connection_logs",
             "gateway_keys.touch_gateway_keys",
             "oauth2_apps.touch_app",

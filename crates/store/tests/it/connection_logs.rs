@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rbac::{Catalog, Scope, Sharing, Subject, SubjectBuilder, system};
-use stdx::ids::{ConnectionLogId, OrganizationId, UserId, WorkspaceId};
+use stdx::ids::{ConnectionLogId, OrganizationId, UserId, WorkspaceAgentId, WorkspaceId};
 use store::connection_logs::{
     App, BATCH_MAX, Connection, ConnectionEvent, ConnectionLog, CountConnectionLogs, Filter,
-    ListConnectionLogs, Recorded, State, Terminal, UpsertConnectionLogs,
+    ListConnectionLogs, NoteAppRequest, Recorded, State, Terminal, UpsertConnectionLogs,
 };
 use store::{Call, Error, Full, Store as _};
 use testkit::TestDb;
@@ -241,4 +241,56 @@ async fn two_that_tell_of_the_same_connections_at_once_both_come_through() {
     let complete = "SELECT count(*) FROM connection_logs
         WHERE disconnect_time - connect_time = interval '10 seconds'";
     assert_eq!(value(&db, complete).await, "200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_requests_that_are_alike_the_first_begins_a_use_until_none_came_for_a_while() {
+    let (db, store) = scene().await;
+    db.sql("DELETE FROM workspace_app_audit_sessions").await.unwrap();
+    let by = Call::by(system::connection_logger());
+    let request = |n: u128, seconds: u64| NoteAppRequest {
+        id: Uuid::from_u128(n),
+        agent_id: WorkspaceAgentId::new(Uuid::from_u128(0xa6000000_0000_4000_8000_000000000001)),
+        app_id: None,
+        user_id: Some(OWNER),
+        ip: Some("192.0.2.7/32".parse().unwrap()),
+        user_agent: "Firefox".to_owned(),
+        slug_or_port: "code".to_owned(),
+        status_code: 200,
+        now: at(seconds),
+        window: time::Duration::seconds(60),
+    };
+    for (n, seconds, begins) in [
+        (1, 0, true),
+        (2, 30, false),
+        (3, 90, false),
+        (4, 80, false),
+        (5, 150, false),
+        (6, 211, true),
+    ] {
+        assert_eq!(store.run(by, request(n, seconds)).await.unwrap(), begins, "{seconds} s");
+    }
+    // Whatever differs is another use; nobody and nowhere are like themselves.
+    let others: [fn(&mut NoteAppRequest); 6] = [
+        |r| r.app_id = Some(Uuid::from_u128(1)),
+        |r| r.user_id = None,
+        |r| r.ip = None,
+        |r| r.user_agent = "curl".to_owned(),
+        |r| r.slug_or_port = "8080".to_owned(),
+        |r| r.status_code = 404,
+    ];
+    for (n, change) in (10..).step_by(2).zip(others) {
+        for (n, begins) in [(n, true), (n + 1, false)] {
+            let mut other = request(n, 211);
+            change(&mut other);
+            assert_eq!(store.run(by, other).await.unwrap(), begins, "{n}");
+        }
+    }
+    let at_once = futures_util::future::join_all(
+        (100..110).map(|n| store.run(by, NoteAppRequest { status_code: 500, ..request(n, 300) })),
+    );
+    let begun = at_once.await.into_iter().filter(|begins| matches!(begins, Ok(true))).count();
+    assert_eq!(begun, 1, "of ten at once one begins");
+    let refused = store.run(Call::by(&member(1)), request(200, 0)).await;
+    assert!(matches!(refused, Err(Error::Denied(_))), "{refused:?}");
 }

@@ -57,6 +57,7 @@ const FATES: &[(&str, Fate)] = &[
     ("user_secrets.user_id", Removed),
     ("user_skills.user_id", Removed),
     ("user_status_changes.user_id", Kept(HISTORY)),
+    ("workspace_app_audit_sessions.user_id", Kept("goes a day later, and says less than the log")),
     ("workspace_builds.initiator_id", Kept(HISTORY)),
     ("workspaces.owner_id", Kept(WORK)),
 ];

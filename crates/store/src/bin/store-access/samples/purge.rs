@@ -1,7 +1,7 @@
 use store::purge::{
-    DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens, DeleteOldConnectionLogs,
-    DeleteOldInterceptions, DeleteOldTelemetryLocks, DeleteStaleReplicas, DeleteUnseenProvisioners,
-    DropOldMonths, MeasureTables,
+    DeleteExpiredApiKeys, DeleteExpiredCodes, DeleteExpiredTokens, DeleteOldAppSessions,
+    DeleteOldConnectionLogs, DeleteOldInterceptions, DeleteOldTelemetryLocks, DeleteStaleReplicas,
+    DeleteUnseenProvisioners, DropOldMonths, MeasureTables,
 };
 
 use super::{NOW, Refusal, Visitor};
@@ -12,6 +12,7 @@ pub(super) fn visit(v: &mut impl Visitor) {
     v.visit(DeleteOldInterceptions { before, limit }, Refusal::Inputs);
     v.visit(DeleteExpiredApiKeys { before, limit }, Refusal::Inputs);
     v.visit(DeleteOldConnectionLogs { before, limit }, Refusal::Inputs);
+    v.visit(DeleteOldAppSessions { before, limit }, Refusal::Inputs);
     v.visit(MeasureTables, Refusal::Inputs);
     v.visit(DeleteExpiredCodes { before, limit }, Refusal::Inputs);
     v.visit(DeleteExpiredTokens { before, limit }, Refusal::Inputs);
