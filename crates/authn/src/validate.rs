@@ -130,7 +130,14 @@ impl Authn {
         let custom = custom.await.map_err(Failure::Store)?;
         let subject = subject::compile(&self.catalog, &authorization, &custom, &key)
             .map_err(Failure::Subject)?;
-        let key = self.note_use(key, now, from).await.map_err(Failure::Store)?;
+        let key = match self.note_use(key.clone(), now, from).await {
+            Ok(key) => key,
+            // That nobody can note it is no reason to refuse: the next request tries again.
+            Err(error) => {
+                tracing::warn!(api_key_id = %key.id, error = %stdx::chain(&error), "the use of a key was not noted");
+                key
+            }
+        };
         Ok(Authenticated { key, user, subject })
     }
 

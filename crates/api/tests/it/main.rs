@@ -8,6 +8,7 @@ mod audit;
 mod authcheck;
 mod connection_logs;
 mod daemon;
+mod database;
 mod gateway;
 mod gateway_keys;
 mod interceptions;

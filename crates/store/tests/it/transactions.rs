@@ -386,6 +386,41 @@ async fn what_only_reads_does_not_notice_that_the_server_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_finds_no_connection_waits_no_longer_than_for_an_answer() {
+    let (_db, store) = fresh().await;
+    let store = store.with_statement_deadline(Duration::from_secs(1));
+    add_user(&store, 1, "alice").await;
+    let owner = owner();
+    let by = Call::by(&owner);
+    let get = || store.run(by, GetUser { id: user_id(1) });
+    // As many as the pool has, held.
+    let (held, release) = (Barrier::new(9), Barrier::new(9));
+    let hold = async || -> Result<(), Error> {
+        store
+            .tx(by, TxOptions::snapshot("test"), async |tx| {
+                tx.run(GetUser { id: user_id(1) }).await?;
+                held.wait().await;
+                release.wait().await;
+                Ok(())
+            })
+            .await
+    };
+    let holders = futures_util::future::join_all((0..8).map(|_| hold()));
+    let waits = async {
+        held.wait().await;
+        let begun = Instant::now();
+        let outcome = get().await;
+        release.wait().await;
+        (outcome, begun.elapsed())
+    };
+    let (held, (outcome, took)) = tokio::join!(holders, waits);
+    assert!(held.iter().all(Result::is_ok), "{held:?}");
+    assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(get().await.unwrap().username, "alice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_by_itself_that_lost_is_run_again() {
     let (db, store) = fresh().await;
     add_user(&store, 1, "alice").await;
