@@ -281,8 +281,8 @@ async fn decisions_are_told_to_who_asks_where_that_is_on() {
     let me = format!("owner:{id}::id:{id}::user.read=true");
     assert_eq!(
         told(owner.clone(), "/users/me", Some("true")).await.unwrap(),
-        format!("{me}; {me}"),
-        "of the handler and of the query"
+        format!("{me}; organization_member.read=true; {me}"),
+        "of the handler, of the organizations and of the seat"
     );
     assert_eq!(told(owner.clone(), "/buildinfo", Some("true")).await.as_deref(), Some("nil"));
     assert_eq!(
