@@ -394,27 +394,27 @@ async fn who_finds_no_connection_waits_no_longer_than_for_an_answer() {
     let by = Call::by(&owner);
     let get = || store.run(by, GetUser { id: user_id(1) });
     // As many as the pool has, held.
-    let (held, release) = (Barrier::new(9), Barrier::new(9));
+    let (full, over) = (Barrier::new(9), Barrier::new(9));
     let hold = async || -> Result<(), Error> {
         store
             .tx(by, TxOptions::snapshot("test"), async |tx| {
                 tx.run(GetUser { id: user_id(1) }).await?;
-                held.wait().await;
-                release.wait().await;
+                full.wait().await;
+                over.wait().await;
                 Ok(())
             })
             .await
     };
     let holders = futures_util::future::join_all((0..8).map(|_| hold()));
     let waits = async {
-        held.wait().await;
+        full.wait().await;
         let begun = Instant::now();
         let outcome = get().await;
-        release.wait().await;
+        over.wait().await;
         (outcome, begun.elapsed())
     };
-    let (held, (outcome, took)) = tokio::join!(holders, waits);
-    assert!(held.iter().all(Result::is_ok), "{held:?}");
+    let (holders, (outcome, took)) = tokio::join!(holders, waits);
+    assert!(holders.iter().all(Result::is_ok), "{holders:?}");
     assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(get().await.unwrap().username, "alice");
